@@ -1,0 +1,104 @@
+# What a person or a machine runs here. Everything but `lock` needs only make and Python 3.11 or later with pip and venv.
+#
+#   make demo         the comparison of the README, from nothing: packages, model, page
+#   make test         the tests, without PyTorch (the embedded model is fetched first)
+#   make test-torch   the tests that need PyTorch, in an environment of their own
+#   make lint         ruff and mypy
+#   make lock         resolve requirements/*.txt anew from pyproject.toml (needs uv)
+#   make clean        remove the environments and what tools have left; models stay in their cache
+#
+# PYTHON=python3.12 make demo   takes another interpreter.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+TORCH_VENV := .venv-torch
+CASES := evals/cases/smolagents-2 evals/cases/mistral-3b
+
+# pip as it is configured on this machine; a locked file is installed only with the hash that the lock names
+INSTALL := -m pip install --disable-pip-version-check -qq
+BIN := bin
+ifeq ($(OS),Windows_NT)
+BIN := Scripts
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-torch lint lock clean model
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '3,8s/^# *//p' Makefile
+
+demo: $(VENV)/.demo model
+	$(VENV)/$(BIN)/review-panel compare $(CASES) --open
+
+test: $(VENV)/.dev model
+	$(VENV)/$(BIN)/python -m pytest -m "not torch"
+
+test-torch: $(TORCH_VENV)/.torch
+	$(TORCH_VENV)/$(BIN)/review-panel models pull embedded
+	$(TORCH_VENV)/$(BIN)/python -m pytest -m torch
+
+lint: $(VENV)/.dev
+	$(VENV)/$(BIN)/ruff check .
+	$(VENV)/$(BIN)/mypy
+
+# Idempotent: checks the files and says nothing where they are there.
+model: | $(VENV)/.demo
+	$(VENV)/$(BIN)/review-panel models pull embedded
+
+# ------------------------------------------------------------------------------------------------ environments
+# Each environment keeps a stamp per lock file: while neither the lock nor pyproject.toml changes, nothing is done.
+
+# $(call fresh_venv,FOLDER): an environment, with one readable line where it cannot be made
+define fresh_venv
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or later, or name one: PYTHON=... make" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is `$(PYTHON) -V`: Python 3.11 or later is needed, name one: PYTHON=python3.12 make" >&2; exit 1; }
+	@test -x $(1)/$(BIN)/python && $(1)/$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(1); $(PYTHON) -m venv $(1); } || { rm -rf $(1); echo "$(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+endef
+
+# $(call install_us,FOLDER): this checkout itself, editable; its build needs nothing that is not locked
+define install_us
+	$(1)/$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
+endef
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml
+	$(call fresh_venv,$(VENV))
+	@echo "installing the packages of requirements/demo.txt into $(VENV) (a minute or two)"
+	$(VENV)/$(BIN)/python $(INSTALL) --require-hashes -r requirements/demo.txt
+	$(call install_us,$(VENV))
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
+	$(VENV)/$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The CPU build of PyTorch where pip is configured to find one, else the registry's with what it brings along.
+$(TORCH_VENV)/.torch: requirements/torch.txt requirements/dev.txt pyproject.toml
+	$(call fresh_venv,$(TORCH_VENV))
+	$(TORCH_VENV)/$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	$(TORCH_VENV)/$(BIN)/python $(INSTALL) -r requirements/torch.txt
+	$(call install_us,$(TORCH_VENV))
+	@touch $@
+
+# -------------------------------------------------------------------------------------------------------- lock
+# demo.txt: what a run needs, and what builds this package. dev.txt: that and the tools. Both for every system, with
+# hashes. torch.txt: only what PyTorch adds, without hashes (a local build of it has its own) and without the GPU
+# libraries that the registry's Linux build asks for: pip adds them where that build is taken.
+
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" \
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate
+lock:
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv" >&2; exit 1; }
+	$(COMPILE) --generate-hashes pyproject.toml requirements/build.in -o requirements/demo.txt
+	$(COMPILE) --generate-hashes --extra dev -c requirements/demo.txt pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(COMPILE) --extra torch -c requirements/dev.txt pyproject.toml -o requirements/torch.all
+	echo "# what PyTorch adds to dev.txt, written by: make lock" > requirements/torch.txt
+	awk -F== 'NR == FNR { known[$$1]; next } !/^(#|nvidia|cuda|triton)/ && !($$1 in known)' \
+		requirements/dev.txt requirements/torch.all >> requirements/torch.txt
+	rm requirements/torch.all
+	@if grep -nE '(index-url|find-links|https?:|file:)' requirements/*.txt; then echo "a lock file names where packages come from" >&2; exit 1; fi
+
+clean:
+	rm -rf $(VENV) $(TORCH_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,157 @@
+"""Writing the beats: which evidence each one cites, what it starts with, and what the model says after that.
+
+Every beat is written several times under the grounding grammar, all of them in one batch, and the candidate that
+stands closest to its evidence is kept: reading is cheap, and a small model's first thought is not its best one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from panel.grounding import Grounds, sentence_grammar
+from panel.records import Beat, BeatSpec, Decision, Dossier, Evidence, Persona
+from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling
+from panel.validate import Problem, check_beat, support
+
+#: Temperatures of the candidates of one beat, in the first round and in later ones.
+ROUNDS = ((0.0, 0.4, 0.7), (0.5, 0.7, 0.9, 1.0))
+MAX_TOKENS = 56
+#: Pulls closer to zero than this (nats) argue for nothing.
+NEUTRAL = 0.05
+
+
+class Renders(Protocol):
+    def render(self, template: str, **values: object) -> str: ...
+
+
+@dataclass(frozen=True)
+class BeatPlan:
+    """What is settled about a beat before a word is written."""
+
+    spec: BeatSpec
+    stem: str
+    cites: tuple[str, ...]
+
+
+def plan_beats(
+    persona: Persona, dossier: Dossier, decision: Decision, pulls: Mapping[str, float], readable: Sequence[str]
+) -> list[BeatPlan]:
+    """For each beat of `persona` its stem and the evidence it will cite, out of the `readable` ids.
+
+    A beat cites the piece that is of a kind it asks for, pulls the way it speaks, and has been cited least so far.
+    """
+    by_id = {item.id: item for item in dossier.evidence}
+    pool = [by_id[i] for i in readable]
+    used: Counter[str] = Counter()
+    plans = []
+    for spec in persona.beats:
+        sign = {"decision": 1 if decision == "ship" else -1, "strength": 1, "weakness": -1}[spec.about]
+
+        def cost(item: Evidence, spec: BeatSpec = spec, sign: int = sign) -> tuple[float, ...]:
+            of_kind = spec.kinds.index(item.kind) if item.kind in spec.kinds else len(spec.kinds) + 2
+            along = pulls[item.id] * sign
+            return (used[item.id] * 4 + (2 if along < -NEUTRAL else 0) + of_kind * 0.5 - min(along, 1.0), int(item.id[1:]))
+
+        chosen = min(pool, key=cost)
+        used[chosen.id] += 1
+        plans.append(BeatPlan(spec, _stem(spec, dossier, decision), (chosen.id,)))
+    return plans
+
+
+def _stem(spec: BeatSpec, dossier: Dossier, decision: Decision) -> str:
+    """The opening words. Replaced, not formatted: a dossier's name may hold braces."""
+    values = {"name": dossier.name, "rivals": _listed(dossier.rivals) or "its rivals", "price": dossier.entry_price}
+    stem = spec.stem[decision]
+    for key, value in values.items():
+        stem = stem.replace("{" + key + "}", value)
+    return stem
+
+
+def _listed(names: Sequence[str]) -> str:
+    head = list(names[:3])
+    return " and ".join([", ".join(head[:-1]), head[-1]]) if len(head) > 1 else "".join(head)
+
+
+def draft_beats(
+    engine: Engine,
+    prompts: Renders,
+    persona: Persona,
+    dossier: Dossier,
+    plans: Sequence[BeatPlan],
+    ground: Grounds,
+    *,
+    seed: int,
+    attempt: int = 0,
+    others: Sequence[str] = (),
+) -> list[tuple[Beat, list[Problem], int]]:
+    """Write the planned beats.
+
+    Args:
+        attempt: 0 the first time; later rounds draw more candidates, and others.
+        others: texts of beats that stand already and may not be repeated.
+
+    Returns:
+        For each plan the best candidate, what is wrong with it (nothing, if all is well), and how many tokens the
+        model wrote for all of its candidates.
+    """
+    by_id = {item.id: item for item in dossier.evidence}
+    grammar = sentence_grammar(ground, engine.ordinary_words())
+    temperatures = ROUNDS[min(attempt, len(ROUNDS) - 1)]
+    requests = []
+    for plan in plans:
+        facts = [by_id[c].text for c in plan.cites]
+        messages = (
+            Message("system", prompts.render("draft_system", persona=persona.name)),
+            Message("user", prompts.render("draft", **_EXAMPLE, question=plan.spec.question)),
+            Message("assistant", prompts.render("draft_example", stem=plan.stem.replace(dossier.name, _EXAMPLE["name"]))),
+            Message("user", prompts.render("draft", name=dossier.name, facts=facts, question=plan.spec.question)),
+        )
+        requests += [
+            GenerateRequest(
+                key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{attempt}/{k}",
+                messages=messages,
+                grammar=grammar,
+                sampling=Sampling(temperature, 0.92, MAX_TOKENS),
+                seed=seed,
+                opening=plan.stem,
+            )
+            for k, temperature in enumerate(temperatures)
+        ]
+    completions = iter(engine.generate(requests))
+    written = list(others)
+    results = []
+    for plan in plans:
+        candidates = [next(completions) for _ in temperatures]
+        beat, problems = _best(plan, candidates, by_id, ground, written)
+        written.append(beat.text.removeprefix(plan.stem))
+        results.append((beat, problems, sum(c.completion_tokens for c in candidates)))
+    return results
+
+
+_EXAMPLE = {
+    "name": "Quillbox",
+    "facts": ("Every note is stored as one plain file.", "Sync is part of a paid plan."),
+}
+
+
+def _best(
+    plan: BeatPlan,
+    candidates: Sequence[Completion],
+    evidence: Mapping[str, Evidence],
+    ground: Grounds,
+    others: Sequence[str],
+) -> tuple[Beat, list[Problem]]:
+    """The candidate with the fewest problems, then the most support, then the likeliest."""
+
+    def judge(completion: Completion) -> tuple[tuple[float, ...], Beat, list[Problem]]:
+        beat = Beat(name=plan.spec.name, text=plan.stem + completion.text.rstrip(), cites=plan.cites)
+        problems = check_beat(beat, plan.stem, evidence, ground, others)
+        likelihood = completion.logprob / max(1, completion.completion_tokens - completion.forced_tokens)
+        backed = support(completion.text, [evidence[c] for c in plan.cites])
+        return (float(len(problems)), -round(backed, 1), -likelihood), beat, problems
+
+    _, beat, problems = min((judge(c) for c in candidates), key=lambda judged: judged[0])
+    return beat, problems

@@ -1,0 +1,156 @@
+"""Text to tokens and back: the tokenizer, its chat template, and the grammars that speak of its tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from panel.errors import EngineError, SetupError
+from panel.requests import Grammar, Message
+
+#: A Lark grammar may use this rule without defining it: the codec defines it for its own vocabulary.
+ORDINARY_WORD = "ordinary_word"
+
+# Number words are lower-case, and still numbers: they are admitted only where a dossier has them. "one" is also a
+# pronoun and stays.
+_NUMBER_WORDS = frozenset(
+    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand thousands "
+    "million millions billion billions trillion dozen dozens twice thrice double doubled triple tripled half "
+    "quarter percent percentage".split()
+)
+
+
+class Codec:
+    """The tokenizer of one model folder.
+
+    Args:
+        folder: holds `tokenizer.json` and `tokenizer_config.json` (with the chat template).
+
+    Raises:
+        SetupError: the folder has no tokenizer that can be loaded, or no chat template.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise SetupError(
+                f"the tokenizer cannot be loaded ({error})",
+                path=folder,
+                fix="choose a model folder with tokenizer.json and tokenizer_config.json",
+            ) from error
+        if not self.tokenizer.chat_template:
+            raise SetupError(
+                "the tokenizer has no chat template",
+                path=folder / "tokenizer_config.json",
+                fix="choose an instruction-tuned model, whose tokenizer_config.json has a chat_template",
+            )
+        self.eos_id: int = self.tokenizer.eos_token_id
+        special = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, special))) if special else None
+        self.words: dict[str, int] = _ordinary_words(self.tokenizer.get_vocab())
+        self._matcher_prototypes: dict[Grammar, Any] = {}
+        self._ll: Any = None
+
+    # ------------------------------------------------------------------------------------------------ tokens
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; marks that steer the model (`<|im_end|>`) are read as nothing."""
+        return list(self.tokenizer.encode(self.defuse(text), add_special_tokens=False))
+
+    def encode_chat(self, messages: Sequence[Message], opening: str = "") -> list[int]:
+        """Token ids of a conversation, up to the point where the assistant speaks, and its opening words."""
+        turns = [{"role": m.role, "content": self.defuse(m.content)} for m in messages]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return list(self.tokenizer.encode(text + self.defuse(opening), add_special_tokens=False))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def defuse(self, text: str) -> str:
+        """`text` without the strings that the tokenizer would take for control tokens.
+
+        A dossier that contains `<|im_end|>` must not end the turn that quotes it.
+        """
+        if self._special is None:
+            return text
+        while self._special.search(text):  # removing one may join the halves of another
+            text = self._special.sub("", text)
+        return text
+
+    # ---------------------------------------------------------------------------------------------- grammars
+
+    def matcher(self, grammar: Grammar) -> Any:
+        """A fresh llguidance matcher; a grammar is compiled once and copied after that."""
+        prototype = self._matcher_prototypes.get(grammar)
+        if prototype is None:
+            prototype = self._compile(grammar)
+            if len(self._matcher_prototypes) >= 256:
+                self._matcher_prototypes.clear()
+            self._matcher_prototypes[grammar] = prototype
+        return prototype.deep_copy()
+
+    @property
+    def ll_tokenizer(self) -> Any:
+        if self._ll is None:
+            from llguidance.hf import from_tokenizer
+
+            self._ll = from_tokenizer(self.tokenizer, eos_token=self.eos_id)
+        return self._ll
+
+    def _compile(self, grammar: Grammar) -> Any:
+        from llguidance import LLMatcher
+
+        if grammar.kind == "json_schema":
+            source = LLMatcher.grammar_from_json_schema(grammar.text)
+        else:
+            text = grammar.text
+            if re.search(rf"\b{ORDINARY_WORD}\b", text):
+                text += f"\n{ORDINARY_WORD}: <[{_ranges(self.words.values())}]>\n"
+            source = LLMatcher.grammar_from_lark(text)
+        matcher = LLMatcher(self.ll_tokenizer, source, log_level=0)
+        problem = matcher.get_error()
+        if problem:
+            raise EngineError(f"the grammar does not compile: {problem}", hint=grammar.text[:300])
+        return matcher
+
+
+def _ordinary_words(vocab: dict[str, int]) -> dict[str, int]:
+    """Lower-case words that are one token with the space before them, keyed by the word.
+
+    A byte-pair vocabulary is learned in order of frequency, so of two spellings the commoner has the lower id. A
+    word whose capitalised twin is commoner (`python`, `google`, `monday`) is a name written small, and stays out.
+    """
+    words: dict[str, int] = {}
+    for token, index in vocab.items():
+        if not re.fullmatch("[Ġ▁][a-z]+", token):
+            continue
+        word = token[1:]
+        if len(word) == 1 and word != "a":
+            continue
+        capitalised = vocab.get(token[0] + word.capitalize(), len(vocab))
+        upper = vocab.get(token[0] + word.upper(), len(vocab)) if len(word) > 1 else len(vocab)
+        if word not in _NUMBER_WORDS and index < min(capitalised, upper):
+            words[word] = index
+    return words
+
+
+def _ranges(ids: Any) -> str:
+    """Sorted ids as llguidance token ranges: `3,7-9`."""
+    out: list[str] = []
+    start = previous = -2
+    for index in [*sorted(ids), -2]:
+        if index == previous + 1 and index >= 0:
+            previous = index
+            continue
+        if start >= 0:
+            out.append(str(start) if start == previous else f"{start}-{previous}")
+        start = previous = index
+    return ",".join(out)

@@ -1,0 +1,104 @@
+"""Many agents, one engine: what they ask at the same time is asked together.
+
+Every agent holds a `seat`. A batch goes to the engine when each seat has asked for something (or has been given up),
+so that what is batched with what depends on the agents' steps and not on how the threads happened to run: the same
+run gives the same batches, and the same answers to the last bit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from panel.requests import Completion, Engine, EngineInfo, GenerateRequest, Scores, ScoreRequest
+
+
+@dataclass
+class _Call:
+    kind: str
+    requests: list[Any]
+    answers: list[Any] = field(default_factory=list)
+    error: BaseException | None = None
+    done: bool = False
+
+
+class Scheduler:
+    """An `Engine` in front of another one, which batches across threads.
+
+    Args:
+        engine: answers the batches.
+        seats: how many agents will take a seat; no batch goes out before each of them has asked or left.
+    """
+
+    def __init__(self, engine: Engine, *, seats: int) -> None:
+        self._engine = engine
+        self._expected = seats
+        self._waiting: list[_Call] = []
+        self._condition = threading.Condition()
+
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """Held by an agent for as long as it may still ask."""
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._expected -= 1
+                self._dispatch_if_complete()
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._engine.info
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
+        return self._ask("generate", requests)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        return self._ask("score", requests)
+
+    def count_tokens(self, text: str) -> int:
+        return self._engine.count_tokens(text)
+
+    def ordinary_words(self) -> frozenset[str]:
+        return self._engine.ordinary_words()
+
+    def _ask(self, kind: str, requests: Sequence[Any]) -> list[Any]:
+        if not requests:
+            return []
+        call = _Call(kind, list(requests))
+        with self._condition:
+            self._waiting.append(call)
+            self._dispatch_if_complete()
+            while not call.done:
+                self._condition.wait()
+        if call.error is not None:
+            raise call.error
+        return call.answers
+
+    def _dispatch_if_complete(self) -> None:
+        """Run the batch in the thread that completed it; the lock is held, since everyone else waits anyway."""
+        if not self._waiting or len(self._waiting) < self._expected:
+            return
+        calls, self._waiting = self._waiting, []
+        for kind in ("score", "generate"):
+            batch = sorted((c for c in calls if c.kind == kind), key=lambda c: str(c.requests[0].key))
+            if batch:
+                self._run(kind, batch)
+        self._condition.notify_all()
+
+    def _run(self, kind: str, batch: list[_Call]) -> None:
+        method: Any = getattr(self._engine, kind)
+        try:
+            answers = method([request for call in batch for request in call.requests])
+            position = 0
+            for call in batch:
+                call.answers = answers[position : position + len(call.requests)]
+                position += len(call.requests)
+        except BaseException as error:  # handed to every agent that was in the batch, each raises it in its own thread
+            for call in batch:
+                call.error = error
+        for call in batch:
+            call.done = True

@@ -1,0 +1,49 @@
+"""An engine that reads its answers from functions: for tests, and for nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from panel.requests import Completion, EngineInfo, GenerateRequest, Scores, ScoreRequest
+
+
+class ScriptedEngine:
+    """Answers `generate` with `write(request)` and `score` with `rate(prompt, candidate)`.
+
+    It keeps what it was asked in `generated` and `scored`, in order.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[GenerateRequest], str],
+        rate: Callable[[str, str], float] = lambda prompt, candidate: 0.0,
+        *,
+        name: str = "scripted",
+    ) -> None:
+        self._write, self._rate = write, rate
+        self._lock = threading.Lock()
+        self._info = EngineInfo("scripted", "1", name, "0" * 64)
+        self.generated: list[GenerateRequest] = []
+        self.scored: list[ScoreRequest] = []
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
+        with self._lock:
+            self.generated += requests
+        texts = [self._write(request) for request in requests]
+        return [Completion(t, 0, len(t.split()), 0, 0.0, "stop") for t in texts]
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        with self._lock:
+            self.scored += requests
+        return [Scores(tuple(self._rate(r.prompt, c) for c in r.candidates), 0) for r in requests]
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def ordinary_words(self) -> frozenset[str]:
+        return frozenset("a an and it is the of to for with that this tool".split())

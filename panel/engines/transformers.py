@@ -1,0 +1,113 @@
+"""Any Hugging Face causal model through PyTorch, on a CPU or a GPU (the `torch` extra)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from panel.engines.codec import Codec
+from panel.engines.decoding import Floats, Ints, Rows, generate, score
+from panel.errors import SetupError
+from panel.requests import Completion, EngineInfo, GenerateRequest, Scores, ScoreRequest
+
+
+class TransformersEngine:
+    """Runs the safetensors checkpoint of a model folder.
+
+    32-bit floats on a CPU, bfloat16 on a GPU.
+
+    Args:
+        folder: config.json, *.safetensors and tokenizer files; pickled weights are never read.
+        name: what the record calls the model.
+        sha256: hash of the weights.
+
+    Raises:
+        SetupError: torch is not installed, or the folder cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, *, name: str, sha256: str) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise SetupError(
+                "the engine transformers needs PyTorch, which is not installed",
+                fix="pip install 'review-panel[torch]', or use --engine openvino",
+            ) from error
+        import transformers
+
+        self.codec = Codec(folder)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        try:
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise SetupError(
+                f"the model cannot be loaded ({error})",
+                path=folder,
+                fix="choose a folder with config.json and safetensors weights",
+            ) from error
+        model.to(device).eval()
+        self._scoring = Rows(_TorchForward(model))
+        self._writing = Rows(_TorchForward(model))
+        self._lock = threading.Lock()
+        version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
+        self._info = EngineInfo("transformers", version, name, sha256)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
+        with self._lock:
+            return generate(self._writing, self.codec, requests)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        with self._lock:
+            return score(self._scoring, self.codec, requests)
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.codec.encode(text))
+
+    def ordinary_words(self) -> frozenset[str]:
+        return frozenset(self.codec.words)
+
+
+class _TorchForward:
+    """`Forward` over a `DynamicCache`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._cache: Any = None
+
+    def reset(self) -> None:
+        self._cache = None
+
+    def extend(self, parents: Ints, ids: Ints, mask: Ints, positions: Ints, wanted: Ints) -> Floats:
+        import torch
+        from transformers import DynamicCache
+
+        device = self._model.device
+        if self._cache is None:
+            self._cache = DynamicCache(config=self._model.config)
+        else:
+            self._cache.batch_select_indices(torch.from_numpy(parents).to(device))
+        width = ids.shape[1]
+        columns, places = np.unique(wanted % width, return_inverse=True)
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=torch.from_numpy(ids).to(device),
+                attention_mask=torch.from_numpy(mask).to(device),
+                position_ids=torch.from_numpy(positions).to(device),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=torch.from_numpy(columns).to(device),
+            )
+        chosen = output.logits[torch.from_numpy(wanted // width).to(device), torch.from_numpy(places).to(device)]
+        logits: Floats = chosen.float().cpu().numpy()
+        return logits

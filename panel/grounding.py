@@ -1,0 +1,130 @@
+"""What a sentence about a tool may name: the words of its dossier, and ordinary ones.
+
+Names and numbers come from the dossier or from a persona's short list of terms. The grammar made here admits no
+others, and `ungrounded` finds any that came another way (through an editor, an engine without grammars).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from panel.records import Dossier, Persona
+from panel.requests import Grammar
+
+# A word as people write it: letters and digits, with marks inside (WebAssembly, Apache-2.0, $20/month, 50+, C++).
+_WORD = re.compile(r"[$€£]?[^\W_](?:[\w.,'’/&+%-]*[\w+%#])?")
+_SENTENCE_END = re.compile(r"[.!?:;\"“”(]\s*$")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z'’-]*")
+
+MAX_WORDS = 26
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """The vocabulary of one dossier.
+
+    Attributes:
+        names: capitalised names and numbers as the dossier writes them, longest first; a number keeps the word
+            after it, so that "50 tools" cannot become "50 banks".
+        words: its lower-case words.
+        tokens: every single word of the dossier, as written, for checking.
+    """
+
+    names: tuple[str, ...]
+    words: tuple[str, ...]
+    tokens: frozenset[str]
+
+
+def dossier_texts(dossier: Dossier) -> list[str]:
+    """Every text of the dossier that a reviewer may rely on."""
+    texts = [dossier.name, dossier.tagline, dossier.summary, dossier.entry_price, dossier.category]
+    texts += [dossier.license] if dossier.license else []
+    texts += [item.text for item in dossier.evidence]
+    texts += list(dossier.rivals)
+    texts += [f"{p.plan}: {format_price(p.price, p.currency)} per {p.per}, {p.period}" for p in dossier.pricing]
+    return texts
+
+
+def format_price(amount: float, currency: str) -> str:
+    """`20 USD` as the dossier's prices are written everywhere: $20, €4.50, 12 CHF."""
+    number = f"{amount:,.0f}" if amount == int(amount) else f"{amount:,.2f}"
+    symbol = {"USD": "$", "EUR": "€", "GBP": "£"}.get(currency)
+    return f"{symbol}{number}" if symbol else f"{number} {currency}"
+
+
+def grounds(dossier: Dossier, persona: Persona, ordinary: Collection[str]) -> Grounds:
+    """What a beat of `persona` about `dossier` may name.
+
+    A word that is capitalised only because it starts a sentence is not a name: it counts as one if it stands
+    capitalised elsewhere, or if its lower-case form is not among the `ordinary` words.
+    """
+    names: set[str] = set(persona.terms) | {dossier.name, *dossier.rivals}
+    words: set[str] = set()
+    tokens: set[str] = set(persona.terms)
+    openers: set[str] = set()
+    for text in dossier_texts(dossier):
+        found = list(_WORD.finditer(text))
+        tokens.update(m.group() for m in found)
+        run: list[re.Match[str]] = []
+        for index, match in enumerate(found):
+            word = match.group()
+            starts_sentence = index == 0 or _SENTENCE_END.search(text[: match.start()]) is not None
+            if re.search(r"\d", word):
+                following = found[index + 1] if index + 1 < len(found) else None
+                joined = following is not None and text[match.end() : following.start()] == " "
+                names.add(f"{word} {following.group()}" if joined and following is not None else word)
+            elif word != word.lower():
+                plain_opener = starts_sentence and word == word.capitalize()
+                (openers if plain_opener else names).add(word)
+            elif len(word) > 1:
+                words.add(word)
+            # A run of capitalised words is one name: "Hugging Face", not "Hugging" alone.
+            joins = run and text[run[-1].end() : match.start()] == " "
+            if word[:1].isupper() and not starts_sentence:
+                run = [*run, match] if joins else [match]
+                if len(run) > 1:
+                    names.add(text[run[0].start() : match.end()])
+                    names.difference_update(m.group() for m in run)
+            else:
+                run = []
+    names.update(o for o in openers if o.lower() not in ordinary and o.lower() not in words)
+    parts = {part for name in (dossier.name, *dossier.rivals) if " " in name for part in name.split()}
+    names -= {part for part in parts if part not in (dossier.name, *dossier.rivals)}
+    return Grounds(tuple(sorted(names, key=lambda n: (-len(n), n))), tuple(sorted(words)), frozenset(tokens))
+
+
+def sentence_grammar(ground: Grounds, ordinary: Collection[str]) -> Grammar:
+    """The rest of a sentence after its stem, ending in a full stop.
+
+    Ordinary words are free (the engine says which those are: `ordinary_word`), everything else is from `ground`.
+    There is no least number of words: a model made to go on ends in nonsense.
+    """
+    extra = [w for w in ground.words if w not in ordinary]
+    choices = "|".join(re.escape(term).replace("/", r"\/") for term in (*ground.names, *extra))
+    return Grammar(
+        "lark",
+        f'start: item (","? item){{1,{MAX_WORDS}}} "."\nitem: ordinary_word | TERM\nTERM: / ({choices})/\n',
+    )
+
+
+def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[str]:
+    """The capitalised names and numbers in `text` that the dossier does not have.
+
+    The first word of a sentence may be capitalised. `allowed` are further texts that may be quoted (the stem).
+    """
+    known = set(ground.tokens) | {m.group() for a in allowed for m in _WORD.finditer(a)}
+    lower = {t.lower() for t in known}
+    missing = []
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if word == word.lower() and not re.search(r"\d", word):
+            continue
+        starts_sentence = match.start() == 0 or re.search(r"[.!?]\s+$", text[: match.start()]) is not None
+        if word in known or (starts_sentence and _PLAIN.fullmatch(word) and word[1:] == word[1:].lower()):
+            continue
+        if starts_sentence and word.lower() in lower:
+            continue
+        missing.append(word)
+    return missing

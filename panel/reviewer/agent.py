@@ -1,0 +1,154 @@
+"""Running one review: the agent, what it is told, and what becomes of its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from smolagents import LogLevel, ToolCallingAgent
+from smolagents.memory import ActionStep
+
+from panel.dossier import dossier_sha256
+from panel.errors import EngineError, PanelError
+from panel.personas import persona_sha256
+from panel.prompts import Prompts
+from panel.records import Dossier, Persona, Provenance, Review
+from panel.requests import Engine
+from panel.reviewer.desk import MAX_STEPS, TRIES, Desk, Loop
+from panel.reviewer.model import ReviewerModel
+from panel.reviewer.tools import FinalAnswer, FindEvidence, ListRivals, Price, ReadEvidence, WeighEvidence
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A review, and the trace of how it came about (prompts, raw outputs, tool calls, observations)."""
+
+    review: Review
+    trace: dict[str, Any]
+
+
+def run_review(
+    persona: Persona,
+    dossier: Dossier,
+    engine: Engine,
+    prompts: Prompts,
+    *,
+    seed: int = 0,
+    loop: Loop = "led",
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Reviewed:
+    """Let `persona` review the tool of `dossier`.
+
+    Never raises for what a model does: a review that fails is `unscored`, with the reason.
+
+    Args:
+        loop: `led` leaves little choice to the model, `free` much.
+        on_step: told the name of each tool as it has been called.
+    """
+    started = time.monotonic()
+    desk = Desk(persona, dossier, loop)
+    answer = FinalAnswer(desk, engine)
+    tools = [
+        WeighEvidence(desk, engine, prompts), FindEvidence(desk), ReadEvidence(desk), Price(desk), ListRivals(desk), answer,
+    ]  # fmt: skip
+    model = ReviewerModel(engine, desk, prompts, answer, {tool.name: tool for tool in tools}, seed=seed)
+
+    def after_step(step: Any) -> None:
+        if step.tool_calls:
+            on_step(step.tool_calls[0].name)
+        if step.error is not None and desk.tries >= TRIES:
+            agent.interrupt()
+
+    agent = ToolCallingAgent(
+        tools=tools,
+        model=model,
+        # The template is ours; persona prose goes in `instructions`, the dossier (untrusted) in the task alone.
+        prompt_templates=_templates(prompts),
+        instructions=persona.voice,
+        max_steps=MAX_STEPS,
+        verbosity_level=LogLevel.OFF,
+        step_callbacks={ActionStep: after_step},
+        return_full_result=True,
+    )
+    reason = ""
+    try:
+        agent.run(prompts.render("task", dossier=dossier))
+        # smolagents skips its checks at the step limit, so what counts is what the answer tool accepted.
+        if not desk.beats:
+            reason = f"no valid answer in {MAX_STEPS} steps{_last_problems(desk)}"
+    except EngineError as error:
+        reason = str(error)
+    except PanelError:
+        raise
+    except Exception as error:  # smolagents wraps whatever went wrong in a step; the run of the others goes on
+        reason = _cause(error) if desk.tries < TRIES else f"no valid answer in {TRIES} tries{_last_problems(desk)}"
+    info = engine.info
+    provenance = Provenance(
+        model=info.model,
+        model_sha256=info.model_sha256,
+        engine=info.engine,
+        engine_version=info.engine_version,
+        persona_sha256=persona_sha256(persona),
+        prompt_sha256=prompts.sha256,
+        dossier_sha256=dossier_sha256(dossier),
+        seed=seed,
+        prompt_tokens=sum(call.prompt_tokens for call in model.calls),
+        completion_tokens=sum(call.completion_tokens for call in model.calls),
+        seconds=round(time.monotonic() - started, 2),
+        steps=len(model.calls),
+        loop=loop,
+        tries=desk.tries,
+    )
+    pulls = tuple(desk.pulls.values())
+    if reason:
+        review = Review(persona=persona.slug, status="unscored", pulls=pulls, reason=reason, provenance=provenance)
+    else:
+        review = Review(
+            persona=persona.slug,
+            status="scored",
+            decision=desk.decision,
+            p_ship=desk.p_ship,
+            quote=" ".join(beat.text for beat in desk.beats),
+            beats=desk.beats,
+            pulls=pulls,
+            provenance=provenance,
+        )
+    return Reviewed(review, _trace(agent, model))
+
+
+def _templates(prompts: Prompts) -> Any:
+    """smolagents' prompt templates: the system prompt is ours, the rest (planning, managed agents) is never used."""
+    from smolagents.agents import EMPTY_PROMPT_TEMPLATES
+
+    source = (prompts.folder / "system.j2").read_text(encoding="utf-8")
+    return {**EMPTY_PROMPT_TEMPLATES, "system_prompt": source}
+
+
+def _last_problems(desk: Desk) -> str:
+    found = [f"{beat} {message}" for beat, messages in desk.problems.items() for message in messages]
+    return f": {'; '.join(found)}" if found else ""
+
+
+def _cause(error: BaseException) -> str:
+    """The message of the innermost cause: smolagents wraps it in its own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
+
+
+def _trace(agent: ToolCallingAgent, model: ReviewerModel) -> dict[str, Any]:
+    steps = [step for step in agent.memory.steps if isinstance(step, ActionStep)]
+    outcomes = [
+        {
+            "tool": step.tool_calls[0].name if step.tool_calls else None,
+            "arguments": step.tool_calls[0].arguments if step.tool_calls else None,
+            "observation": step.observations,
+            "error": str(step.error) if step.error is not None else None,
+        }
+        for step in steps
+    ]
+    calls = [asdict(call) for call in model.calls]
+    merged = [{**call, **outcome} for call, outcome in zip(calls, outcomes, strict=False)]
+    return {"schema": "trace/1", "steps": merged + calls[len(merged) :]}

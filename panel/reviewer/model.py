@@ -1,0 +1,172 @@
+"""The adapter between smolagents and an engine: every tool call is decoded under a grammar made from the tools.
+
+smolagents asks for the next step; the desk says which tools may be called with which arguments; their schemas
+become one grammar; what comes back is a parsed tool call. `final_answer` is decoded slot by slot: its free slots are
+the beats, each under the grounding grammar, all in one batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smolagents import ChatMessage, MessageRole, Model
+from smolagents.models import ChatMessageToolCall, ChatMessageToolCallFunction
+from smolagents.monitoring import TokenUsage
+
+from panel.draft import draft_beats, plan_beats
+from panel.grounding import grounds
+from panel.prompts import Prompts
+from panel.records import Beat
+from panel.requests import Engine, GenerateRequest, Grammar, Message, Sampling
+from panel.reviewer.desk import Desk
+from panel.reviewer.tools import FinalAnswer
+
+_ROLES = {"system": "system", "assistant": "assistant", "tool-call": "assistant"}
+
+
+@dataclass
+class Call:
+    """One tool call as it was decoded, kept for the trace."""
+
+    prompt: list[dict[str, str]]
+    options: list[str]
+    raw: str
+    prompt_tokens: int
+    completion_tokens: int
+    drafts: list[dict[str, Any]] = field(default_factory=list)
+
+
+class ReviewerModel(Model):
+    """A smolagents `Model` over an engine, for one review.
+
+    Raises (from `generate`): EngineError, which smolagents wraps in AgentGenerationError and lets through.
+    """
+
+    def __init__(
+        self, engine: Engine, desk: Desk, prompts: Prompts, answer: FinalAnswer, tools: Mapping[str, Any], *, seed: int
+    ) -> None:
+        super().__init__(model_id=engine.info.model)
+        self._engine, self._desk, self._prompts, self._answer = engine, desk, prompts, answer
+        self._tools = tools
+        self._seed = seed
+        self.calls: list[Call] = []
+
+    def generate(
+        self,
+        messages: list[Any],
+        stop_sequences: list[str] | None = None,  # noqa: ARG002 - part of smolagents' interface
+        response_format: dict[str, str] | None = None,  # noqa: ARG002
+        tools_to_call_from: list[Any] | None = None,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatMessage:
+        if not tools_to_call_from:
+            # smolagents asks for a last word when the steps are used up; the review is unscored then, so none is made
+            return ChatMessage(role=MessageRole.ASSISTANT, content="", token_usage=TokenUsage(0, 0))
+        conversation = _flatten(messages)
+        options = self._desk.options()
+        completion = self._engine.generate(
+            [
+                GenerateRequest(
+                    key=f"step/{self._desk.persona.slug}/{self._desk.dossier.slug}/{len(self.calls):02d}",
+                    messages=conversation,
+                    grammar=call_grammar(options, self._tools),
+                    sampling=Sampling(temperature=0.7, top_p=0.95, max_tokens=96),
+                    seed=self._seed,
+                )
+            ]
+        )[0]
+        call = Call(
+            [{"role": m.role, "content": m.content} for m in conversation],
+            sorted(options),
+            completion.text,
+            completion.prompt_tokens,
+            completion.completion_tokens,
+        )
+        self.calls.append(call)
+        parsed = json.loads(completion.text)
+        name, arguments = parsed["name"], parsed["arguments"]
+        if name == "final_answer":
+            arguments["beats"] = self._draft(call)
+        content = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+        function = ChatMessageToolCallFunction(name=name, arguments=arguments)
+        return ChatMessage(
+            role=MessageRole.ASSISTANT,
+            content=content,
+            tool_calls=[ChatMessageToolCall(id=f"call_{len(self.calls)}", type="function", function=function)],
+            token_usage=TokenUsage(call.prompt_tokens, call.completion_tokens),
+        )
+
+    def _draft(self, call: Call) -> list[dict[str, Any]]:
+        """The beats: all of them the first time, after that only those that something was wrong with."""
+        desk = self._desk
+        assert desk.decision is not None
+        pulls = {i: pull.log_odds for i, pull in desk.pulls.items()}
+        plans = plan_beats(desk.persona, desk.dossier, desk.decision, pulls, sorted(desk.read, key=lambda i: int(i[1:])))
+        self._answer.plans = {plan.spec.name: plan for plan in plans}
+        open_plans = [plan for plan in plans if plan.spec.name not in desk.standing]
+        ground = grounds(desk.dossier, desk.persona, self._engine.ordinary_words())
+        standing = [beat.text for beat in desk.standing.values()]
+        written = draft_beats(
+            self._engine, self._prompts, desk.persona, desk.dossier, open_plans, ground,
+            seed=self._seed, attempt=desk.tries, others=standing,
+        )  # fmt: skip
+        fresh: dict[str, Beat] = {}
+        for plan, (beat, problems, tokens) in zip(open_plans, written, strict=True):
+            fresh[plan.spec.name] = beat
+            call.completion_tokens += tokens
+            call.drafts.append(
+                {"beat": beat.name, "text": beat.text, "cites": list(beat.cites), "problems": [p.message for p in problems]}
+            )
+        beats = {**desk.standing, **fresh}
+        return [
+            {"name": plan.spec.name, "text": beats[plan.spec.name].text, "cites": list(beats[plan.spec.name].cites)}
+            for plan in plans
+        ]
+
+
+def call_grammar(options: Mapping[str, Mapping[str, Any]], tools: Mapping[str, Any]) -> Grammar:
+    """A JSON schema that admits exactly one call of one of the tools in `options`.
+
+    The type of every argument is the tool's own; the option may narrow it. An argument that the option does not
+    mention is a slot that is filled elsewhere.
+    """
+    calls = []
+    for name, narrowed in options.items():
+        inputs = tools[name].inputs
+        properties = {key: {"type": inputs[key]["type"], **narrowed[key]} for key in inputs if key in narrowed}
+        arguments = {
+            "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
+        }  # fmt: skip
+        calls.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": name}, "arguments": arguments},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    guidance = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    return Grammar("json_schema", json.dumps({"anyOf": calls, "x-guidance": guidance}, ensure_ascii=False))
+
+
+def _flatten(messages: list[Any]) -> tuple[Message, ...]:
+    """smolagents' messages as plain turns; consecutive turns of one role are joined.
+
+    Its "Calling tools" turns repeat what the assistant's own turn says, and are left out.
+    """
+    turns: list[Message] = []
+    for message in messages:
+        role = str(getattr(message.role, "value", message.role))
+        if role == MessageRole.TOOL_CALL.value:
+            continue
+        content = message.content
+        text = content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content or [])
+        plain: Any = _ROLES.get(role, "user")
+        if turns and turns[-1].role == plain:
+            turns[-1] = Message(plain, f"{turns[-1].content}\n{text}")
+        else:
+            turns.append(Message(plain, text))
+    return tuple(turns)

@@ -1,0 +1,140 @@
+"""Is what was drafted true to its evidence? Every check here is plain text work: no model, no file.
+
+A problem is one sentence that a reviewer (or an editor) can act on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from panel.grounding import Grounds, ungrounded
+from panel.records import Beat, Decision, Evidence, Persona
+
+#: Share of a beat's content words that its cited evidence must have.
+SUPPORT = 0.34
+
+_NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?|n't)\b", re.IGNORECASE)
+
+# Words that carry a sentence and no fact. A closed class, so a list is honest here.
+_FUNCTION_WORDS = frozenset(
+    "a an and are as at be been being but by can could did do does for from had has have he her his how if in into is "
+    "it its just may might more most much must no none nor not of on one only or other our out over own same she so "
+    "some such than that the their them then there these they this those to too under until up very was we were what "
+    "when where which while who will with would you your also all any because both each even every few here like made "
+    "make makes many no now still use used uses using well without work works way thing things tool product user "
+    "users company people".split()
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and with which beat ("" for the whole review)."""
+
+    beat: str
+    message: str
+
+
+def content_words(text: str) -> list[str]:
+    """The words of `text` that say something, lower-case, cut to a rough stem."""
+    words = re.findall(r"[^\W_][\w'-]*", text.lower())
+    return [_stem(w) for w in words if w not in _FUNCTION_WORDS and (len(w) > 2 or w.isdigit())]
+
+
+def _stem(word: str) -> str:
+    for ending in ("'s", "ing", "ies", "ed", "es", "s", "ly"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:7]
+
+
+def support(text: str, evidence: Sequence[Evidence]) -> float:
+    """Share of the content words of `text` that stand in the cited `evidence`; 0 for a text without any."""
+    words = content_words(text)
+    known = set(content_words(" ".join(item.text for item in evidence)))
+    return sum(w in known for w in words) / len(words) if words else 0.0
+
+
+def check_beat(
+    beat: Beat, stem: str, evidence: Mapping[str, Evidence], ground: Grounds, others: Sequence[str] = ()
+) -> list[Problem]:
+    """What is wrong with one beat.
+
+    Args:
+        stem: what the beat starts with; only what follows it was written by the model.
+        evidence: the dossier's evidence by id.
+        ground: the vocabulary of the dossier.
+        others: texts of other beats that this one may not repeat.
+    """
+    problems: list[str] = []
+    rest = beat.text.removeprefix(stem).strip()
+    cited = [evidence[c] for c in beat.cites if c in evidence]
+    problems += [f"cites {c}, which is not in the dossier" for c in beat.cites if c not in evidence]
+    if not beat.cites:
+        problems.append("cites nothing")
+    missing = ungrounded(beat.text, ground, allowed=[stem])
+    if missing:
+        problems.append(f"names {', '.join(missing)}, which the dossier does not")
+    words = re.findall(r"[\w'-]+", rest.lower())
+    if len(content_words(rest)) < 2:
+        problems.append("says nothing after its opening words")
+    elif cited and support(rest, cited) < SUPPORT:
+        problems.append(f"is not supported by {', '.join(beat.cites)}")
+    if _degenerate(words):
+        problems.append("repeats itself")
+    if _echo(rest, stem):
+        problems.append("only repeats its opening words")
+    problems += _negation(rest, cited)
+    if not rest.endswith("."):
+        problems.append("does not end")
+    if any(_overlap(rest, other) for other in others):
+        problems.append("says what another beat says")
+    return [Problem(beat.name, message) for message in problems]
+
+
+def _degenerate(words: Sequence[str]) -> bool:
+    """A word three times in a row's reach, or a run of three words twice."""
+    if any(a == b for a, b in zip(words, words[1:], strict=False)):
+        return True
+    runs = Counter(tuple(words[i : i + 3]) for i in range(len(words) - 2))
+    counts = Counter(w for w in words if w not in _FUNCTION_WORDS)
+    return any(n > 1 for n in runs.values()) or any(n > 2 for n in counts.values())
+
+
+def _echo(rest: str, stem: str) -> bool:
+    said = set(content_words(stem))
+    words = content_words(rest)
+    return len(said) > 1 and bool(words) and sum(w in said for w in words) * 2 > len(words)
+
+
+def _negation(rest: str, cited: Sequence[Evidence]) -> list[str]:
+    """A denial in the evidence that the beat drops, or a denial that it adds."""
+    words = set(content_words(rest))
+    denies = _NEGATION.search(rest) is not None
+    for item in cited:
+        clauses = re.split(r"[,;:]| and | but | so ", item.text)
+        close = max(clauses, key=lambda clause: len(words & set(content_words(clause))))
+        if len(words & set(content_words(close))) >= 2 and denies != (_NEGATION.search(close) is not None):
+            return [f"turns the sense of {item.id} around"]
+    return []
+
+
+def _overlap(one: str, other: str) -> bool:
+    a, b = set(content_words(one)), set(content_words(other))
+    return bool(a and b) and len(a & b) >= 0.8 * len(a | b)
+
+
+def check_review(persona: Persona, decision: Decision, stems: Mapping[str, str], beats: Sequence[Beat]) -> list[Problem]:
+    """What is wrong with a review as a whole: beats missing, in another order, or arguing for the other decision."""
+    problems = []
+    wanted = [spec.name for spec in persona.beats]
+    if [b.name for b in beats] != wanted:
+        problems.append(Problem("", f"answers {[b.name for b in beats]} instead of {wanted}"))
+    for beat in beats:
+        stem = stems.get(beat.name, "")
+        if not beat.text.startswith(stem):
+            problems.append(Problem(beat.name, f"does not argue for {decision}: it should start with {stem!r}"))
+    return problems

