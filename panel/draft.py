@@ -99,14 +99,13 @@ def draft_beats(
     """
     by_id = {item.id: item for item in dossier.evidence}
     grammar = sentence_grammar(ground, engine.ordinary_words())
+    shots = _shots(prompts)
     temperatures = ROUNDS[min(attempt, len(ROUNDS) - 1)]
     requests = []
     for plan in plans:
         facts = [by_id[c].text for c in plan.cites]
         messages = (
-            Message("system", prompts.render("draft_system", persona=persona.name)),
-            Message("user", prompts.render("draft", **_EXAMPLE, question=plan.spec.question)),
-            Message("assistant", prompts.render("draft_example", stem=plan.stem.replace(dossier.name, _EXAMPLE["name"]))),
+            *shots,
             Message("user", prompts.render("draft", name=dossier.name, facts=facts, question=plan.spec.question)),
         )
         requests += [
@@ -131,10 +130,41 @@ def draft_beats(
     return results
 
 
-_EXAMPLE = {
-    "name": "Quillbox",
-    "facts": ("Every note is stored as one plain file.", "Sync is part of a paid plan."),
-}
+# Worked examples: far from software, so that nothing of them fits a tool and is copied into its review. They are the
+# same for every beat, and so are computed once for all of them.
+_EXAMPLES = (
+    (
+        {
+            "name": "Fjellstua",
+            "facts": ("The cabin sleeps up to six guests and is heated by a wood stove.",),
+            "question": "What does a guest get?",
+        },
+        "What stands out is that six guests can sleep in the cabin, which a wood stove keeps warm.",
+    ),
+    (
+        {
+            "name": "Hotel Marlo",
+            "facts": ("Nobody is at the desk after nine in the evening.",),
+            "question": "Where does it fail?",
+        },
+        "It fails a late guest, since nobody is at the desk after nine in the evening.",
+    ),
+    (
+        {
+            "name": "The Petrel",
+            "facts": ("The boat was given a new engine that burns a third less fuel.",),
+            "question": "What speaks for it?",
+        },
+        "It is worth its price, because the new engine of the boat burns a third less fuel.",
+    ),
+)
+
+
+def _shots(prompts: Renders) -> tuple[Message, ...]:
+    turns = [Message("system", prompts.render("draft_system"))]
+    for facts, answer in _EXAMPLES:
+        turns += [Message("user", prompts.render("draft", **facts)), Message("assistant", answer)]
+    return tuple(turns)
 
 
 def _best(

@@ -6,6 +6,7 @@ others, and `ungrounded` finds any that came another way (through an editor, an 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -102,11 +103,7 @@ def sentence_grammar(ground: Grounds, ordinary: Collection[str]) -> Grammar:
     There is no least number of words: a model made to go on ends in nonsense.
     """
     extra = [w for w in ground.words if w not in ordinary]
-    choices = "|".join(re.escape(term).replace("/", r"\/") for term in (*ground.names, *extra))
-    return Grammar(
-        "lark",
-        f'start: item (","? item){{1,{MAX_WORDS}}} "."\nitem: ordinary_word | TERM\nTERM: / ({choices})/\n',
-    )
+    return Grammar("words", json.dumps({"terms": [*ground.names, *extra], "max_words": MAX_WORDS}, ensure_ascii=False))
 
 
 def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[str]:

@@ -181,3 +181,22 @@ def _similar(path: Path) -> str:
         names = []
     close = difflib.get_close_matches(path.name, names, 1)
     return f"did you mean {path.parent / close[0]}?" if close else "check the path"
+
+
+def parse_json(model: type[Model], path: Path, what: str) -> Model:
+    """Read and validate a JSON file that this project wrote.
+
+    Raises:
+        SetupError: missing, not JSON, or not what `model` wants.
+    """
+    import json
+
+    text = read_text(path, what)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SetupError(f"this is not valid JSON ({error})", path=path, fix="make the record again") from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _readable(error, model, None, path, 1) from error

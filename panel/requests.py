@@ -21,9 +21,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a completion may be: a JSON schema, or a Lark grammar in llguidance's dialect."""
+    """What a completion may be.
 
-    kind: Literal["json_schema", "lark"]
+    `text` is a JSON schema, a Lark grammar in llguidance's dialect, or (`words`) a JSON object
+    `{"terms": [...], "max_words": n}`: at most n ordinary words and terms with commas between them, then a full stop.
+    Which words are ordinary is for the engine to say; see `Engine.ordinary_words`.
+    """
+
+    kind: Literal["json_schema", "lark", "words"]
     text: str
 
 
@@ -40,8 +45,9 @@ class Sampling:
 class GenerateRequest:
     """One completion under a grammar.
 
-    `key` names the request within its run (persona, tool, step): together with `seed` it fixes the random numbers,
-    so that what a request draws does not depend on what it was batched with. `opening` is text that the
+    `key` names the request within its run, as `family/persona/tool/…`: together with `seed` it fixes the random
+    numbers, so that what a request draws does not depend on what it was batched with. Requests of one family look
+    alike, and an engine may keep what it computed for them apart from the others. `opening` is text that the
     completion starts with and that the model does not choose.
     """
 

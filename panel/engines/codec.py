@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -10,9 +11,6 @@ from typing import Any
 
 from panel.errors import EngineError, SetupError
 from panel.requests import Grammar, Message
-
-#: A Lark grammar may use this rule without defining it: the codec defines it for its own vocabulary.
-ORDINARY_WORD = "ordinary_word"
 
 # Number words are lower-case, and still numbers: they are admitted only where a dossier has them. "one" is also a
 # pronoun and stays.
@@ -110,16 +108,30 @@ class Codec:
 
         if grammar.kind == "json_schema":
             source = LLMatcher.grammar_from_json_schema(grammar.text)
+        elif grammar.kind == "lark":
+            source = LLMatcher.grammar_from_lark(grammar.text)
         else:
-            text = grammar.text
-            if re.search(rf"\b{ORDINARY_WORD}\b", text):
-                text += f"\n{ORDINARY_WORD}: <[{_ranges(self.words.values())}]>\n"
-            source = LLMatcher.grammar_from_lark(text)
+            source = LLMatcher.grammar_from_lark(words_lark(self.words, **json.loads(grammar.text)))
         matcher = LLMatcher(self.ll_tokenizer, source, log_level=0)
         problem = matcher.get_error()
         if problem:
             raise EngineError(f"the grammar does not compile: {problem}", hint=grammar.text[:300])
         return matcher
+
+
+def words_lark(ordinary: dict[str, int], terms: Sequence[str], max_words: int) -> str:
+    """The grammar of a sentence of ordinary words, which are tokens, and of terms, which are text.
+
+    An ordinary word that a term starts with (`sand`, where `sandbox` is a term) is matched as text as well, so that
+    the model may go on from it either way.
+    """
+    starts = {term[:n] for term in terms for n in range(1, len(term))}
+    texts = [*terms, *(word for word in ordinary if word in starts and word not in terms)]
+    tokens = [index for word, index in ordinary.items() if word not in starts and word not in terms]
+    choices = "|".join(re.escape(text).replace("/", r"\/") for text in sorted(texts, key=lambda t: (-len(t), t)))
+    item = f"<[{_ranges(tokens)}]>" + (" | TERM" if choices else "")
+    term = f"TERM: / ({choices})/\n" if choices else ""
+    return f'start: item (","? item){{0,{max_words - 1}}} "."\nitem: {item}\n{term}'
 
 
 def _ordinary_words(vocab: dict[str, int]) -> dict[str, int]:

@@ -56,7 +56,7 @@ _CONTROL_TOKEN = 3  # gguf.TokenType.CONTROL
 def convert_gguf(gguf: Path, folder: Path, progress: Callable[[str], None]) -> None:
     """Write everything that the module's docstring lists into `folder`, which exists and is empty.
 
-    Takes about 8 seconds and 1.5 GB of memory for 135 million weights. Raises `SetupError` where the model is of a
+    Takes about 10 seconds and 1.5 GB of memory for 135 million weights. Raises `SetupError` where the model is of a
     kind that is not handled or openvino-genai fails, and `OSError` where the disk does.
     """
     from gguf import GGUFReader
@@ -195,7 +195,7 @@ def _finish_ir(child: subprocess.Popen[str], folder: Path) -> None:
         last = errors[-1] if errors else "it said nothing"
         raise SetupError(
             f"openvino-genai could not convert the model (exit code {child.returncode}): {last}",
-            fix="check that openvino-genai 2026.4 or later is installed and that 2 GB of memory are free",
+            fix="check that openvino-genai 2026.4 or later is installed, and that 2 GB of memory and of disk are free",
         )
 
 

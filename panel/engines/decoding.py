@@ -13,9 +13,9 @@ The random numbers of a request depend on its seed and key alone, never on what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from panel.requests import Completion, GenerateRequest, Scores, ScoreRequest
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Request = TypeVar("Request", GenerateRequest, ScoreRequest)
 
 #: Rows in one forward pass: throughput is flat beyond, memory is not.
 MAX_ROWS = 32
@@ -139,6 +140,33 @@ class Rows:
         return best
 
 
+class Lanes:
+    """Cached rows by family of requests, over one set of weights: weighing does not throw away the agents'
+    conversations, and neither do drafts.
+
+    Args:
+        new_forward: makes a `Forward` with a cache of its own.
+    """
+
+    def __init__(self, new_forward: Callable[[], Forward]) -> None:
+        self._new_forward = new_forward
+        self._rows: dict[str, Rows] = {}
+
+    def rows(self, key: str) -> Rows:
+        """The rows of the family that the request `key` belongs to."""
+        family = key.split("/", 1)[0]
+        if family not in self._rows:
+            self._rows[family] = Rows(self._new_forward())
+        return self._rows[family]
+
+    def families(self, requests: Sequence[Request]) -> list[tuple[Rows, list[int]]]:
+        """For each family its rows and the positions of its requests."""
+        found: dict[str, list[int]] = {}
+        for position, request in enumerate(requests):
+            found.setdefault(request.key.split("/", 1)[0], []).append(position)
+        return [(self.rows(family), positions) for family, positions in sorted(found.items())]
+
+
 def _common_prefix(a: list[int], b: list[int]) -> int:
     limit = min(len(a), len(b))
     if a[:limit] == b[:limit]:
@@ -165,9 +193,16 @@ def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
 # ------------------------------------------------------------------------------------------------------- score
 
 
-def score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
+def score(lanes: Lanes, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
     """Log-probability of every candidate after its prompt, exactly: the candidate's own tokens are read off the
     model's distribution, one row per candidate of several tokens, one row for all candidates of one token."""
+    answers: dict[int, Scores] = {}
+    for rows, positions in lanes.families(requests):
+        answers.update(zip(positions, _score(rows, codec, [requests[p] for p in positions]), strict=True))
+    return [answers[position] for position in range(len(requests))]
+
+
+def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
     jobs: list[tuple[int, list[int], list[tuple[int, list[int]]]]] = []
     lengths: list[int] = []
     for index, request in enumerate(requests):
@@ -270,14 +305,27 @@ class _Draft:
         )
 
 
-def generate(rows: Rows, codec: Codec, requests: Sequence[GenerateRequest]) -> list[Completion]:
-    """Complete every request under its grammar, `MAX_ROWS` at a time."""
+def generate(lanes: Lanes, codec: Codec, requests: Sequence[GenerateRequest]) -> list[Completion]:
+    """Complete every request under its grammar, family by family."""
     drafts = [_Draft(request, codec) for request in requests]
-    waiting = [d for d in drafts if not d.finish]  # a grammar with one sentence needs no model
-    waiting.sort(key=lambda d: d.prompt)
-    for start in range(0, len(waiting), MAX_ROWS):
-        _decode(rows, codec, waiting[start : start + MAX_ROWS])
+    for rows, positions in lanes.families(requests):
+        # a grammar with one sentence needs no model
+        for batch in _batches([drafts[p] for p in positions if not drafts[p].finish]):
+            _decode(rows, codec, batch)
     return [d.completion(codec) for d in drafts]
+
+
+def _batches(drafts: list[_Draft]) -> list[list[_Draft]]:
+    """At most `MAX_ROWS` at a time, prompts that start alike together, none much longer than its neighbours (the
+    rows of a pass are padded to the longest)."""
+    batches: list[list[_Draft]] = []
+    for draft in sorted(drafts, key=lambda d: (len(d.prompt).bit_length(), d.prompt)):
+        last = batches[-1] if batches else []
+        if last and len(last) < MAX_ROWS and len(last[0].prompt).bit_length() == len(draft.prompt).bit_length():
+            last.append(draft)
+        else:
+            batches.append([draft])
+    return batches
 
 
 def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:

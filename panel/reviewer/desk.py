@@ -17,9 +17,9 @@ from panel.validate import content_words
 Loop = Literal["led", "free"]
 
 #: Steps that a review may take: enough for every tool once, two searches, two rounds of reading, three tries.
-MAX_STEPS = 12
-MAX_SEARCHES = 2
-READ_AT_ONCE = 6
+MAX_STEPS = 10
+MAX_SEARCHES = 1
+READ_AT_ONCE = 8
 TRIES = 3
 
 
@@ -59,7 +59,11 @@ class Desk:
     @property
     def enough_read(self) -> bool:
         """Whether there is something to cite for every beat."""
-        return len(self.read) >= min(len(self.dossier.evidence), len(self.persona.beats) + 1)
+        return self.still_to_read == 0
+
+    @property
+    def still_to_read(self) -> int:
+        return max(0, min(len(self.dossier.evidence), len(self.persona.beats) + 2) - len(self.read))
 
     def options(self) -> dict[str, dict[str, Any]]:
         """The tools that may be called now: name → JSON schema properties of the arguments."""
@@ -74,9 +78,9 @@ class Desk:
             elif queries:
                 options["find_evidence"] = {"query": {"type": "string", "enum": queries}}
         if self.unread and not self.enough_read:
-            few = self.unread[: READ_AT_ONCE * 2]
-            ids = {"type": "array", "items": {"type": "string", "enum": few}, "minItems": 1, "maxItems": READ_AT_ONCE}
-            options["read_evidence"] = {"ids": ids}
+            # the strongest pulls first, so that what is read is what the verdict rests on
+            few = self.unread[: max(READ_AT_ONCE, self.still_to_read)]
+            options["read_evidence"] = {"ids": {"subset": few, "minItems": min(self.still_to_read, 4)}}
         if "list_rivals" in due or (self.loop == "free" and not self.rivals_listed):
             options["list_rivals"] = {}
         if self.paid_plans and ("price" in due or (self.loop == "free" and not self.priced)):

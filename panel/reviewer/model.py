@@ -128,28 +128,49 @@ class ReviewerModel(Model):
 
 
 def call_grammar(options: Mapping[str, Mapping[str, Any]], tools: Mapping[str, Any]) -> Grammar:
-    """A JSON schema that admits exactly one call of one of the tools in `options`.
+    """A grammar that admits exactly one call of one of the tools in `options`.
 
-    The type of every argument is the tool's own; the option may narrow it. An argument that the option does not
-    mention is a slot that is filled elsewhere.
+    The arguments and their types are the tool's own; an option may narrow one, or, with `subset`, ask for some of a
+    list of strings, each at most once and in the order of the list. An argument that the option does not mention is
+    a slot that is filled elsewhere.
     """
-    calls = []
+    rules: list[str] = []
     for name, narrowed in options.items():
-        inputs = tools[name].inputs
-        properties = {key: {"type": inputs[key]["type"], **narrowed[key]} for key in inputs if key in narrowed}
-        arguments = {
-            "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
-        }  # fmt: skip
-        calls.append(
-            {
-                "type": "object",
-                "properties": {"name": {"const": name}, "arguments": arguments},
-                "required": ["name", "arguments"],
-                "additionalProperties": False,
-            }
-        )
-    guidance = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return Grammar("json_schema", json.dumps({"anyOf": calls, "x-guidance": guidance}, ensure_ascii=False))
+        fields = []
+        for key, schema in tools[name].inputs.items():
+            if key in narrowed:
+                rules += _argument(f"{name}_{key}", {"type": schema["type"], **narrowed[key]})
+                fields.append(f"{_text(json.dumps(key) + ': ')} {name}_{key}")
+        head = _text(f'{{"name": {json.dumps(name)}, "arguments": {{')
+        body = f" {_text(', ')} ".join(fields)
+        rules.append(f"{name}: {head} {body} {_text('}}')}")
+    return Grammar("lark", "\n".join([f"start: {' | '.join(options)}", *rules]) + "\n")
+
+
+def _argument(rule: str, schema: Mapping[str, Any]) -> list[str]:
+    """The Lark rules of one argument."""
+    if "subset" not in schema:
+        return [f"{rule}: %json {json.dumps(schema, ensure_ascii=False)}"]
+    items, least = schema["subset"], schema["minItems"]
+    rules = [f'{rule}: "[" {rule}_0_0 "]"']
+    # {rule}_i_k: with k items taken so far (counted up to `least`), take one of items i, i + 1, …, and perhaps more.
+    for i, item in enumerate(items):
+        for k in range(min(i, least) + 1):
+            if len(items) - i < max(1, least - k):
+                continue
+            taken = min(k + 1, least)
+            more = ""
+            if len(items) - i - 1 >= max(1, least - taken):
+                more = f'", " {rule}_{i + 1}_{taken}'
+                more = f"({more})?" if taken >= least else more
+            skip = f" | {rule}_{i + 1}_{k}" if len(items) - i - 1 >= max(1, least - k) else ""
+            rules.append(f"{rule}_{i}_{k}: {_text(json.dumps(item))} {more}{skip}")
+    return rules
+
+
+def _text(text: str) -> str:
+    """`text` as a Lark string."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _flatten(messages: list[Any]) -> tuple[Message, ...]:

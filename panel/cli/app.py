@@ -1,0 +1,225 @@
+"""The commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from panel.errors import EngineError, PanelError, SetupError
+from panel.records import strip_unprintable
+
+app = typer.Typer(
+    name="review-panel",
+    help="Four reviewers on a small local model say ship or skip, and why; their verdicts become a comparison page.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
+models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
+app.add_typer(personas_app, name="personas")
+app.add_typer(models_app, name="models")
+
+EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="embedded, a model folder, or org/name[@revision] of a model hub.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the record on standard output, and nothing else.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+CacheOption = Annotated[bool, typer.Option("--no-cache", help="Review anew, also what an earlier run has finished.")]
+OpenOption = Annotated[bool, typer.Option("--open", help="Open the page, where there is a desktop.")]
+LoopOption = Annotated[str, typer.Option("--loop", help="led (small models) or free (larger models choose more).")]
+PersonasOption = Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")]
+PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")]
+
+DEFAULT_OUT = Path("outputs")
+
+
+@app.command(epilog="Example: review-panel compare evals/cases/smolagents-2 evals/cases/mistral-3b")
+def compare(
+    dossiers: Annotated[list[Path], typer.Argument(help="Two dossier files or case folders, or more.", show_default=False)],
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    seed: SeedOption = 0,
+    out: OutOption = DEFAULT_OUT,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    no_cache: CacheOption = False,
+    open_page: OpenOption = False,
+    loop: LoopOption = "led",
+    personas: PersonasOption = None,
+    prompts: PromptsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Review two tools or more, and write their comparison page."""
+    if len(dossiers) < 2:
+        raise SetupError("a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review")
+    _run(dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+
+
+@app.command(epilog="Example: review-panel review my-tool.yaml --json")
+def review(
+    dossier: Annotated[Path, typer.Argument(help="A dossier file or a case folder.", show_default=False)],
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    seed: SeedOption = 0,
+    out: OutOption = DEFAULT_OUT,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    no_cache: CacheOption = False,
+    open_page: OpenOption = False,
+    loop: LoopOption = "led",
+    personas: PersonasOption = None,
+    prompts: PromptsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Review one tool, and write its page."""
+    _run([dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+
+
+def _run(
+    paths: list[Path],
+    engine: str,
+    model: str,
+    seed: int,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    no_cache: bool,
+    open_page: bool,
+    loop: str,
+    personas: Path | None,
+    prompts: Path | None,
+    offline: bool,
+) -> None:
+    from panel import run
+    from panel.cli import show
+    from panel.personas import load_personas
+    from panel.prompts import Prompts
+    from panel.render import to_json
+
+    if loop not in ("led", "free"):
+        raise SetupError(f"unknown loop {loop!r}", field="--loop", fix="choose led or free")
+    # Everything that people wrote is read before a model is loaded.
+    dossiers = run.load_dossiers(paths)
+    panel = load_personas(personas)
+    templates = Prompts(prompts)
+    with show.progress(dossiers, panel, enabled=not quiet) as progress:
+        progress.status("loading the model")
+        from panel.engines import open_engine
+
+        opened = open_engine(engine, model, offline=offline)
+        outcome = run.compare(
+            dossiers, panel, templates, opened,
+            out=out, seed=seed, loop="free" if loop == "free" else "led", fresh=no_cache, on_event=progress.event,
+        )  # fmt: skip
+    if as_json:
+        typer.echo(to_json(outcome.record), nl=False)
+    elif not quiet:
+        show.summary(outcome)
+    if open_page:
+        show.open_page(outcome.pages["html"])
+    if any(review.status == "unscored" for tool in outcome.record.tools for review in tool.reviews):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: review-panel render outputs/smolagents-2-vs-mistral-3b/comparison.json")
+def render(
+    record: Annotated[Path, typer.Argument(help="A comparison record (JSON).", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the pages; default: beside the record.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Make the pages of a record again, without a model."""
+    from panel.cli import show
+    from panel.inputs import parse_json
+    from panel.records import Comparison
+    from panel.render import write_pages
+
+    pages = write_pages(parse_json(Comparison, record, "comparison record"), out or record.parent)
+    if not quiet:
+        for path in pages.values():
+            show.line(str(path))
+
+
+@personas_app.command("list", epilog="Example: review-panel personas list")
+def personas_list(folder: PersonasOption = None) -> None:
+    """The four personas, and what each looks at."""
+    from panel.cli import show
+    from panel.personas import load_personas
+
+    show.personas(load_personas(folder))
+
+
+@personas_app.command("show", epilog="Example: review-panel personas show builder")
+def personas_show(
+    slug: Annotated[str, typer.Argument(help="builder, competitor-analyst, futurist or business-buyer.")],
+    folder: PersonasOption = None,
+) -> None:
+    """One persona: lens, beats, examples and voice."""
+    from panel.cli import show
+    from panel.personas import load_personas
+
+    found = next((p for p in load_personas(folder) if p.slug == slug), None)
+    if found is None:
+        raise SetupError(f"there is no persona {strip_unprintable(slug)!r}", field="slug", fix="see: review-panel personas list")
+    show.persona(found)
+
+
+@models_app.command("list", epilog="Example: review-panel models list")
+def models_list(as_json: JsonOption = False) -> None:
+    """The models on this machine: size, licence, hash."""
+    from panel.cli import show
+    from panel.engines.embedded import list_models
+
+    show.models(list_models(), as_json=as_json)
+
+
+@models_app.command("pull", epilog="Example: review-panel models pull embedded")
+def models_pull(
+    model: Annotated[str, typer.Argument(help="embedded, or org/name[@revision] of a model hub.")] = "embedded",
+    verify: Annotated[bool, typer.Option("--verify", help="Check every hash, not only sizes.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fetch a model and convert it to what loads fastest; does nothing where it is there."""
+    from panel.cli import show
+    from panel.engines.embedded import pull_embedded
+    from panel.engines.hub import resolve_model
+
+    if model == "embedded":
+        folder = pull_embedded(show.quiet if quiet else show.note, verify=verify)
+    else:
+        folder = resolve_model(model, offline=False).folder
+    if not quiet:
+        show.line(f"{model} is ready in {folder}")
+
+
+@models_app.command("doctor", epilog="Example: review-panel models doctor --engine transformers")
+def models_doctor(engine: EngineOption = "openvino", model: ModelOption = "embedded", as_json: JsonOption = False) -> None:
+    """What would run, whether it fits in memory, and what is missing."""
+    from panel.cli import show
+    from panel.engines.memory import doctor
+
+    checks = doctor(model, engine)
+    show.checks(checks, as_json=as_json)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one readable message and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except PanelError as error:
+        hint = "" if isinstance(error, SetupError | EngineError) else f" ({type(error).__name__})"
+        print(strip_unprintable(f"error: {error}{hint}"), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; finished reviews are kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
