@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 from panel.records import Decision, Evidence, Persona, Pull
 
-#: Two facts whose words overlap at least this much (Jaccard index) are one fact.
+#: Two facts whose words overlap at least this much (Jaccard index) are one fact, unless what sets them apart is a
+#: number or a denial.
 SAME_FACT = 0.8
+_APART = re.compile(r".*\d.*|no|not|never|none|nobody|nothing|without|cannot|neither|nor|t")  # t: of isn't, can't
 
 
 def decide(persona: Persona, evidence: Sequence[Evidence], pulls: Sequence[Pull]) -> tuple[Decision, float]:
@@ -24,15 +26,17 @@ def decide(persona: Persona, evidence: Sequence[Evidence], pulls: Sequence[Pull]
         pulls: one pull for each piece of evidence.
     """
     by_id = {pull.evidence: pull.log_odds for pull in pulls}
-    total = weight = 0.0
+    weights, weighted = [], []
     for group in _distinct(evidence):
-        lens = sum(persona.lens[item.kind] for item in group) / len(group)
         # math.fsum is exact, so that the order of the evidence cannot show in the last bits
+        lens = math.fsum(persona.lens[item.kind] for item in group) / len(group)
         pull = math.fsum(by_id[item.id] for item in group) / len(group)
-        total, weight = math.fsum((total, lens * pull)), weight + lens
-    mean = total / weight if weight else 0.0
+        weights.append(lens)
+        weighted.append(lens * pull)
+    weight = math.fsum(weights)
+    mean = math.fsum(weighted) / weight if weight else 0.0
     z = persona.calibration.intercept + persona.calibration.slope * mean
-    p_ship = round(1.0 / (1.0 + math.exp(-z)), 4)
+    p_ship = round(1.0 / (1.0 + math.exp(-z)) if z > 0 else math.exp(z) / (1.0 + math.exp(z)), 4)
     return ("ship" if p_ship >= 0.5 else "skip"), p_ship
 
 
@@ -42,7 +46,8 @@ def _distinct(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
     for item in sorted(evidence, key=lambda e: (e.text, e.id)):
         words = frozenset(re.findall(r"\w+", item.text.lower()))
         for known, members in groups:
-            if len(words & known) >= SAME_FACT * len(words | known):
+            alike = len(words & known) >= SAME_FACT * len(words | known)
+            if alike and not any(_APART.fullmatch(word) for word in words ^ known):
                 members.append(item)
                 break
         else:

@@ -7,17 +7,19 @@ stands closest to its evidence is kept: reading is cheap, and a small model's fi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
-from panel.grounding import Grounds, sentence_grammar
+from panel.grounding import Grounds, quotation_grammar, sentence_grammar
 from panel.records import Beat, BeatSpec, Decision, Dossier, Evidence, Persona
 from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling
 from panel.validate import Problem, check_beat, support
 
-#: Temperatures of the candidates of one beat, in the first round and in later ones.
-ROUNDS = ((0.0, 0.4, 0.7), (0.5, 0.7, 0.9, 1.0))
+#: Temperatures of the candidates of one beat, in the first round and in the second. After that the beat quotes its
+#: evidence word for word.
+ROUNDS = ((0.0, 0.4, 0.7), (0.0, 0.5, 0.7, 0.9))
 MAX_TOKENS = 56
 #: Pulls closer to zero than this (nats) argue for nothing.
 NEUTRAL = 0.05
@@ -37,27 +39,42 @@ class BeatPlan:
 
 
 def plan_beats(
-    persona: Persona, dossier: Dossier, decision: Decision, pulls: Mapping[str, float], readable: Sequence[str]
+    persona: Persona,
+    dossier: Dossier,
+    decision: Decision,
+    pulls: Mapping[str, float],
+    readable: Sequence[str],
+    standing: Mapping[str, Beat] = MappingProxyType({}),
+    failed: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[BeatPlan]:
     """For each beat of `persona` its stem and the evidence it will cite, out of the `readable` ids.
 
     A beat cites the piece that is of a kind it asks for, pulls the way it speaks, and has been cited least so far.
+
+    Args:
+        standing: beats that are written already, by name; they keep what they cite.
+        failed: by beat, the evidence that it was tried with in vain, and that comes last now.
     """
     by_id = {item.id: item for item in dossier.evidence}
     pool = [by_id[i] for i in readable]
-    used: Counter[str] = Counter()
+    used: Counter[str] = Counter(c for beat in standing.values() for c in beat.cites)
     plans = []
     for spec in persona.beats:
+        stem = _stem(spec, dossier, decision)
+        if spec.name in standing:
+            plans.append(BeatPlan(spec, stem, standing[spec.name].cites))
+            continue
         sign = {"decision": 1 if decision == "ship" else -1, "strength": 1, "weakness": -1}[spec.about]
 
         def cost(item: Evidence, spec: BeatSpec = spec, sign: int = sign) -> tuple[float, ...]:
             of_kind = spec.kinds.index(item.kind) if item.kind in spec.kinds else len(spec.kinds) + 2
             along = pulls[item.id] * sign
-            return (used[item.id] * 4 + (2 if along < -NEUTRAL else 0) + of_kind * 0.5 - min(along, 1.0), int(item.id[1:]))
+            again = used[item.id] * 4 + (8 if item.id in failed.get(spec.name, ()) else 0)
+            return (again + (2 if along < -NEUTRAL else 0) + of_kind * 0.5 - min(along, 1.0), int(item.id[1:]))
 
         chosen = min(pool, key=cost)
         used[chosen.id] += 1
-        plans.append(BeatPlan(spec, _stem(spec, dossier, decision), (chosen.id,)))
+        plans.append(BeatPlan(spec, stem, (chosen.id,)))
     return plans
 
 
@@ -90,7 +107,7 @@ def draft_beats(
     """Write the planned beats.
 
     Args:
-        attempt: 0 the first time; later rounds draw more candidates, and others.
+        attempt: 0 the first time; the second round draws more candidates, the third quotes the evidence.
         others: texts of beats that stand already and may not be repeated.
 
     Returns:
@@ -98,9 +115,10 @@ def draft_beats(
         model wrote for all of its candidates.
     """
     by_id = {item.id: item for item in dossier.evidence}
-    grammar = sentence_grammar(ground, engine.ordinary_words())
+    free = sentence_grammar(ground, engine.ordinary_words())
+    verbatim = attempt >= len(ROUNDS)
     shots = _shots(prompts)
-    temperatures = ROUNDS[min(attempt, len(ROUNDS) - 1)]
+    temperatures = (0.0,) if verbatim else ROUNDS[attempt]
     requests = []
     for plan in plans:
         facts = [by_id[c].text for c in plan.cites]
@@ -112,8 +130,8 @@ def draft_beats(
             GenerateRequest(
                 key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{attempt}/{k}",
                 messages=messages,
-                grammar=grammar,
-                sampling=Sampling(temperature, 0.92, MAX_TOKENS),
+                grammar=quotation_grammar(facts[0], ground.names) if verbatim else free,
+                sampling=Sampling(temperature, 0.92, MAX_TOKENS if not verbatim else 4 * MAX_TOKENS),
                 seed=seed,
                 opening=plan.stem,
             )
@@ -125,6 +143,8 @@ def draft_beats(
     for plan in plans:
         candidates = [next(completions) for _ in temperatures]
         beat, problems = _best(plan, candidates, by_id, ground, written)
+        if verbatim:
+            beat = beat.model_copy(update={"verbatim": True})
         written.append(beat.text.removeprefix(plan.stem))
         results.append((beat, problems, sum(c.completion_tokens for c in candidates)))
     return results

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from panel.records import Dossier, Persona
 from panel.requests import Grammar
@@ -49,8 +50,10 @@ def dossier_texts(dossier: Dossier) -> list[str]:
 
 
 def format_price(amount: float, currency: str) -> str:
-    """`20 USD` as the dossier's prices are written everywhere: $20, €4.50, 12 CHF."""
-    number = f"{amount:,.0f}" if amount == int(amount) else f"{amount:,.2f}"
+    """`20 USD` as the dossier's prices are written everywhere: $20, €4.50, 12 CHF, $0.002."""
+    exact = Decimal(repr(round(amount, 6))).normalize()  # rounded: a sum may be 0.30000000000000004
+    places = max(0, -int(exact.as_tuple().exponent))
+    number = f"{exact:,.{2 if places == 1 else places}f}"
     symbol = {"USD": "$", "EUR": "€", "GBP": "£"}.get(currency)
     return f"{symbol}{number}" if symbol else f"{number} {currency}"
 
@@ -104,6 +107,14 @@ def sentence_grammar(ground: Grounds, ordinary: Collection[str]) -> Grammar:
     """
     extra = [w for w in ground.words if w not in ordinary]
     return Grammar("words", json.dumps({"terms": [*ground.names, *extra], "max_words": MAX_WORDS}, ensure_ascii=False))
+
+
+def quotation_grammar(fact: str, names: Collection[str]) -> Grammar:
+    """One sentence only: `fact` as the rest of a sentence. Its first word is written small, unless it is a name."""
+    first = re.match(r"[^\W_][^\s,;:]*", fact)
+    is_name = first is None or any(n.split()[0] == first.group() for n in names) or not _PLAIN.fullmatch(first.group())
+    text = fact if is_name or fact[1:2].isupper() else fact[0].lower() + fact[1:]
+    return Grammar("lark", f"start: {json.dumps(' ' + text.rstrip('.!? ') + '.', ensure_ascii=False)}\n")
 
 
 def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[str]:

@@ -21,6 +21,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# An alias can make a small file enormous; a tag can ask for a value that cannot be made.
+_REFUSED = {yaml.AnchorToken: "anchors (&)", yaml.AliasToken: "aliases (*)", yaml.TagToken: "tags (!)"}
+
 
 def read_text(path: Path, what: str) -> str:
     """The text of an input file of at most `MAX_BYTES` bytes.
@@ -51,7 +54,7 @@ def read_text(path: Path, what: str) -> str:
         ) from error
     if "\x00" in text:
         raise SetupError(f"the {what} is binary", path=path, fix="name a YAML text file")
-    return text
+    return text.replace("\r\n", "\n")  # as an editor on Windows, or git there, saves it
 
 
 def parse(model: type[Model], text: str, path: Path, *, first_line: int = 1) -> Model:
@@ -68,7 +71,7 @@ def parse(model: type[Model], text: str, path: Path, *, first_line: int = 1) -> 
         try:
             node = loader.get_single_node()
             if node is not None:
-                _refuse_surprises(loader, node, text, path, first_line)
+                _refuse_surprises(node, text, path, first_line)
             data = loader.construct_document(node) if node is not None else None
         finally:
             loader.dispose()
@@ -93,15 +96,29 @@ def parse(model: type[Model], text: str, path: Path, *, first_line: int = 1) -> 
         raise _readable(error, model, node, path, first_line) from error
 
 
-def _refuse_surprises(loader: Any, node: Any, text: str, path: Path, first_line: int) -> None:
-    if any(isinstance(token, yaml.AliasToken | yaml.AnchorToken) for token in yaml.scan(text, Loader=_Loader)):
-        raise SetupError("YAML anchors and aliases are not allowed", path=path, fix="write the value out")
+def _refuse_surprises(node: Any, text: str, path: Path, first_line: int) -> None:
+    for token in yaml.scan(text, Loader=_Loader):
+        refused = _REFUSED.get(type(token))
+        if refused:
+            raise SetupError(
+                f"YAML {refused} are not allowed",
+                path=path,
+                line=token.start_mark.line + first_line,
+                fix="write the value out, in quotes",
+            )
     stack = [node]
     while stack:
         current = stack.pop()
         if isinstance(current, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in current.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise SetupError(
+                        "the name of a field must be plain text",
+                        path=path,
+                        line=key.start_mark.line + first_line,
+                        fix="put text that holds brackets in quotes",
+                    )
                 if key.value in seen:
                     raise SetupError(
                         f"the field {str(key.value)[:60]!r} is given twice",
@@ -109,7 +126,7 @@ def _refuse_surprises(loader: Any, node: Any, text: str, path: Path, first_line:
                         line=key.start_mark.line + first_line,
                         fix="keep one of them",
                     )
-                seen.add(str(key.value))
+                seen.add(key.value)
                 stack.append(value)
         elif isinstance(current, yaml.SequenceNode):
             stack.extend(current.value)
@@ -120,7 +137,8 @@ def _readable(error: ValidationError, model: type[BaseModel], node: Any, path: P
     problem = error.errors(include_url=False)[0]
     location = tuple(problem["loc"])
     line = _line_of(node, location)
-    field = ".".join(str(part) for part in location) or None
+    # a field that is not known is named as the file names it: cut, and on one line
+    field = " ".join(".".join(str(part)[:60] for part in location).split()) or None
     message = str(problem["msg"]).removeprefix("Value error, ")
     fix = f"see the example of {model.__name__.lower()} files in README.md"
     kind = problem["type"]

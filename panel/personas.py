@@ -28,7 +28,13 @@ def load_persona(path: Path) -> Persona:
     if not prose:
         raise SetupError("no prose after the front matter", path=path, line=ends[1] + 1, fix="describe the voice")
     front = "\n".join(lines[1 : ends[1]])
-    return parse(Persona, f"{front}\nvoice: {json.dumps(prose, ensure_ascii=True)}", path, first_line=2)
+    return parse(Persona, f"{front}\nvoice: {_quoted(prose)}", path, first_line=2)
+
+
+def _quoted(text: str) -> str:
+    """`text` as a YAML string: as JSON writes it, but for characters beyond U+FFFF, which JSON writes in two halves."""
+    escaped = (json.dumps(c)[1:-1] if c <= "\uffff" else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(escaped)}"'
 
 
 def load_personas(folder: Path | None = None) -> tuple[Persona, ...]:

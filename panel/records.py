@@ -8,9 +8,18 @@ may gain fields within a schema number, and lose none.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 PERSONA_SLUGS = ("builder", "competitor-analyst", "futurist", "business-buyer")
 
@@ -46,19 +55,16 @@ def _printable(text: str) -> str:
     return text
 
 
-def _line(max_length: int) -> Any:
-    """A non-empty string on one line, printable, of at most `max_length` characters."""
-    return Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=max_length, pattern=r"^[^\n\r]*$"),
-        AfterValidator(_printable),
-    ]
+def _line(max_length: int) -> StringConstraints:
+    """A non-empty string on one line, of at most `max_length` characters."""
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=max_length, pattern=r"^[^\n\r]*$")
 
 
+Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$")]
 EvidenceId = Annotated[str, StringConstraints(pattern=r"^E[1-9][0-9]{0,2}$")]
-ShortLine = _line(120)
-TextLine = _line(400)
+ShortLine = Annotated[str, _line(120), AfterValidator(_printable)]
+TextLine = Annotated[str, _line(400), AfterValidator(_printable)]
 Paragraph = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), AfterValidator(_printable)
 ]
@@ -123,14 +129,15 @@ class Dossier(_Input):
     community: Community = Community()
     evidence: tuple[Evidence, ...] = Field(min_length=1, max_length=200)
 
-    @model_validator(mode="after")
-    def _evidence_ids_unique(self) -> Dossier:
+    @field_validator("evidence")
+    @classmethod
+    def _evidence_ids_unique(cls, evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
         seen: set[str] = set()
-        for item in self.evidence:
+        for item in evidence:
             if item.id in seen:
                 raise ValueError(f"evidence id {item.id} is used twice; give each piece of evidence its own id")
             seen.add(item.id)
-        return self
+        return evidence
 
 
 # ---------------------------------------------------------------------------------------------- persona/1
@@ -168,8 +175,8 @@ class BeatSpec(_Input):
 class Calibration(_Input):
     """p_ship = sigmoid(intercept + slope * mean of the lens-weighted pulls)."""
 
-    intercept: float = 0.0
-    slope: float = Field(default=1.0, gt=0)
+    intercept: float = Field(default=0.0, allow_inf_nan=False)
+    slope: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class Persona(_Input):
@@ -179,7 +186,7 @@ class Persona(_Input):
     slug: PersonaSlug
     name: ShortLine
     audience: ShortLine
-    lens: dict[Kind, float]
+    lens: dict[Kind, Weight]
     tools: tuple[Literal["price", "list_rivals"], ...] = ()
     examples: tuple[Example, ...] = Field(min_length=2, max_length=16)
     beats: tuple[BeatSpec, ...] = Field(min_length=4, max_length=5)
@@ -187,33 +194,45 @@ class Persona(_Input):
     calibration: Calibration = Calibration()
     voice: Paragraph
 
-    @model_validator(mode="after")
-    def _beats_known(self) -> Persona:
-        known = BEAT_NAMES[self.slug]
+    @field_validator("beats")
+    @classmethod
+    def _beats_known(cls, beats: tuple[BeatSpec, ...], info: ValidationInfo) -> tuple[BeatSpec, ...]:
+        slug = info.data.get("slug")
         seen: set[str] = set()
-        for beat in self.beats:
-            if beat.name not in known:
-                raise ValueError(f"unknown beat {beat.name!r}; {self.slug} answers {', '.join(known)}")
+        for beat in beats:
+            if slug is not None and beat.name not in BEAT_NAMES[slug]:
+                raise ValueError(f"unknown beat {beat.name!r}; {slug} answers {', '.join(BEAT_NAMES[slug])}")
             if beat.name in seen:
                 raise ValueError(f"beat {beat.name!r} appears twice; name each beat once")
             seen.add(beat.name)
-        missing = set(KINDS) - set(self.lens)
+        return beats
+
+    @field_validator("lens")
+    @classmethod
+    def _lens_whole(cls, lens: dict[Kind, Weight]) -> dict[Kind, Weight]:
+        missing = set(KINDS) - set(lens)
         if missing:
             raise ValueError(f"lens lacks {', '.join(sorted(missing))}; give a weight for every kind of evidence")
-        if {e.label for e in self.examples} != {"good", "bad"}:
-            raise ValueError("examples need at least one labelled good and one labelled bad")
-        return self
+        return lens
+
+    @field_validator("examples")
+    @classmethod
+    def _both_labels(cls, examples: tuple[Example, ...]) -> tuple[Example, ...]:
+        if {e.label for e in examples} != {"good", "bad"}:
+            raise ValueError("all examples have the same label; give at least one labelled good and one labelled bad")
+        return examples
 
 
 # ------------------------------------------------------------------------------------------- comparison/1
 
 
 class Beat(_Output):
-    """The drafted answer to one `BeatSpec`."""
+    """The drafted answer to one `BeatSpec`. `verbatim` marks one that quotes its evidence word for word."""
 
     name: str
     text: str
     cites: tuple[str, ...]
+    verbatim: bool = False
 
 
 class Pull(_Output):

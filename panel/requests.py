@@ -48,7 +48,8 @@ class GenerateRequest:
     `key` names the request within its run, as `family/persona/tool/…`: together with `seed` it fixes the random
     numbers, so that what a request draws does not depend on what it was batched with. Requests of one family look
     alike, and an engine may keep what it computed for them apart from the others. `opening` is text that the
-    completion starts with and that the model does not choose.
+    completion starts with and that the model does not choose. `continues` says that a later request will start with
+    this one's messages and its answer (an agent's next step), so that an engine may keep what it computed.
     """
 
     key: str
@@ -57,6 +58,7 @@ class GenerateRequest:
     sampling: Sampling = Sampling()
     seed: int = 0
     opening: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What runs write: finished reviews with their traces, and a journal of what was computed when.
 
     outputs/reviews/<tool>.<persona>.<key>.json         a scored review
-    outputs/reviews/<tool>.<persona>.<key>.trace.json   prompts, raw outputs and tool calls behind it
+    outputs/reviews/<tool>.<persona>.<key>.trace.json   prompts, raw outputs and tool calls of any review
     outputs/journal.jsonl                               one line per review computed
     outputs/<tool>-vs-<tool>/                           the record and its pages (written by `render`)
 
@@ -57,15 +57,19 @@ class Store:
 
     def save_review(self, tool: str, key: str, review: Review, trace: dict[str, Any], *, now: str) -> None:
         """Store a finished review: the trace first, then the review, then the journal's line."""
-        path = self._path(tool, review.persona, key)
-        write_atomic(path.with_suffix(".trace.json"), json.dumps(trace, ensure_ascii=False, indent=1) + "\n")
-        write_atomic(path, review.model_dump_json(indent=1) + "\n")
+        self.save_trace(tool, review.persona, key, trace)
+        write_atomic(self._path(tool, review.persona, key), review.model_dump_json(indent=1) + "\n")
         line = {"at": now, "pid": os.getpid(), "tool": tool, "persona": review.persona, "key": key}
         # One short line in append mode is written as a whole, also beside another process.
         with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
+
+    def save_trace(self, tool: str, persona: str, key: str, trace: dict[str, Any]) -> None:
+        """Store how a review came about; of an unscored one this is all that is kept, and it is never reused."""
+        path = self._path(tool, persona, key).with_suffix(".trace.json")
+        write_atomic(path, json.dumps(trace, ensure_ascii=False, indent=1) + "\n")
 
     def comparison_folder(self, record: Comparison) -> Path:
         """Where the record's pages go: one folder per set of tools."""

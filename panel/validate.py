@@ -16,7 +16,7 @@ from panel.records import Beat, Decision, Evidence, Persona
 #: Share of a beat's content words that its cited evidence must have.
 SUPPORT = 0.34
 
-_NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?|n't)\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?)\b|n['’]t\b", re.IGNORECASE)
 
 # Words that carry a sentence and no fact. A closed class, so a list is honest here.
 _FUNCTION_WORDS = frozenset(
@@ -78,6 +78,10 @@ def check_beat(
     missing = ungrounded(beat.text, ground, allowed=[stem])
     if missing:
         problems.append(f"names {', '.join(missing)}, which the dossier does not")
+    if beat.verbatim:  # whatever else may be wrong with the sentence, the evidence says it so
+        if not any(_same_words(rest, item.text) for item in cited):
+            problems.append(f"does not quote {', '.join(beat.cites)} word for word")
+        return [Problem(beat.name, message) for message in problems]
     words = re.findall(r"[\w'-]+", rest.lower())
     if len(content_words(rest)) < 2:
         problems.append("says nothing after its opening words")
@@ -93,6 +97,10 @@ def check_beat(
     if any(_overlap(rest, other) for other in others):
         problems.append("says what another beat says")
     return [Problem(beat.name, message) for message in problems]
+
+
+def _same_words(one: str, other: str) -> bool:
+    return one.rstrip(".!? ").casefold() == other.rstrip(".!? ").casefold()
 
 
 def _degenerate(words: Sequence[str]) -> bool:
@@ -111,15 +119,24 @@ def _echo(rest: str, stem: str) -> bool:
 
 
 def _negation(rest: str, cited: Sequence[Evidence]) -> list[str]:
-    """A denial in the evidence that the beat drops, or a denial that it adds."""
-    words = set(content_words(rest))
-    denies = _NEGATION.search(rest) is not None
+    """A denial in the evidence that the beat drops, or one that it adds: clause by clause, each with the clause of
+    the evidence that shares most words with it."""
     for item in cited:
-        clauses = re.split(r"[,;:]| and | but | so ", item.text)
-        close = max(clauses, key=lambda clause: len(words & set(content_words(clause))))
-        if len(words & set(content_words(close))) >= 2 and denies != (_NEGATION.search(close) is not None):
-            return [f"turns the sense of {item.id} around"]
+        known = [(set(content_words(clause)), _denials(clause)) for clause in _clauses(item.text)]
+        for clause in _clauses(rest):
+            words = set(content_words(clause))
+            close, denials = max(known, key=lambda other: len(words & other[0]), default=(set(), 0))
+            if len(words & close) >= min(2, len(close)) and len(words & close) and _denials(clause) % 2 != denials % 2:
+                return [f"turns the sense of {item.id} around"]
     return []
+
+
+def _clauses(text: str) -> list[str]:
+    return [clause for clause in re.split(r"[,;:]| and | but | so | which | while ", text) if content_words(clause)]
+
+
+def _denials(clause: str) -> int:
+    return len(_NEGATION.findall(clause))
 
 
 def _overlap(one: str, other: str) -> bool:

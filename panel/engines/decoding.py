@@ -29,8 +29,9 @@ Request = TypeVar("Request", GenerateRequest, ScoreRequest)
 
 #: Rows in one forward pass: throughput is flat beyond, memory is not.
 MAX_ROWS = 32
-#: Cached positions after which a batch starts from nothing rather than continue.
-MAX_SLOTS = 3072
+#: A batch continues cached rows while they hold at most this many slots per token of its longest prompt: slots that
+#: belong to other rows are dead weight in every pass.
+MAX_SLACK = 2.0
 #: A shared prefix shorter than this many tokens is not worth a pass of its own.
 MIN_PREFIX = 24
 
@@ -68,12 +69,16 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Extension:
-    """Keep the first `keep` tokens of cached row `parent`, then add `tokens`; logits of the last `tail` of them."""
+    """Keep the first `keep` tokens of cached row `parent`, then add `tokens`; logits of the last `tail` of them.
+
+    A `ghost` only keeps its row alive through a pass that is about others: its token leaves no trace.
+    """
 
     parent: int
     keep: int
     tokens: list[int]
     tail: int = 1
+    ghost: bool = False
 
 
 class Rows:
@@ -106,7 +111,7 @@ class Rows:
             mask[b, kept] = 1
             mask[b, added] = 1
             wanted.extend(b * longest + n - extension.tail + k for k in range(extension.tail))
-            fresh.append(_Row(parent.tokens[:keep] + extension.tokens, kept + added))
+            fresh.append(parent if extension.ghost else _Row(parent.tokens[:keep] + extension.tokens, kept + added))
         parents = np.array([e.parent for e in extensions], np.int64)
         logits = self._forward.extend(parents, ids, mask, positions, np.array(wanted, np.int64))
         self._rows, self._slots = fresh, self._slots + longest
@@ -117,7 +122,7 @@ class Rows:
         """Make one row per prompt; returns the [tail, V] logits at the end of each."""
         parents = [self._closest(p) for p in prompts]
         reused = sum(keep for _, keep in parents)
-        room = self._slots + max(map(len, prompts)) < MAX_SLOTS
+        room = self._slots <= MAX_SLACK * max(map(len, prompts))
         if not (room and reused * 2 > sum(map(len, prompts))):
             self.reset()
             prefixes = shared_prefixes(prompts)
@@ -310,7 +315,7 @@ def generate(lanes: Lanes, codec: Codec, requests: Sequence[GenerateRequest]) ->
     drafts = [_Draft(request, codec) for request in requests]
     for rows, positions in lanes.families(requests):
         # a grammar with one sentence needs no model
-        for batch in _batches([drafts[p] for p in positions if not drafts[p].finish]):
+        for batch in _batches([drafts[p] for p in positions if not drafts[p].finish or drafts[p].request.continues]):
             _decode(rows, codec, batch)
     return [d.completion(codec) for d in drafts]
 
@@ -319,13 +324,19 @@ def _batches(drafts: list[_Draft]) -> list[list[_Draft]]:
     """At most `MAX_ROWS` at a time, prompts that start alike together, none much longer than its neighbours (the
     rows of a pass are padded to the longest)."""
     batches: list[list[_Draft]] = []
-    for draft in sorted(drafts, key=lambda d: (len(d.prompt).bit_length(), d.prompt)):
+    for draft in sorted(drafts, key=lambda d: (_size_class(d), d.prompt)):
         last = batches[-1] if batches else []
-        if last and len(last) < MAX_ROWS and len(last[0].prompt).bit_length() == len(draft.prompt).bit_length():
+        if last and len(last) < MAX_ROWS and _size_class(last[0]) == _size_class(draft):
             last.append(draft)
         else:
             batches.append([draft])
     return batches
+
+
+def _size_class(draft: _Draft) -> int:
+    """Prompts of one class differ in length by less than a factor of two. Conversations stay together: most of their
+    tokens are cached, and what they leave in the cache should be one batch."""
+    return 0 if draft.request.continues else len(draft.prompt).bit_length()
 
 
 def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
@@ -334,8 +345,12 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
 
     executor: Any = LLExecutor()
     bits = allocate_token_bitmask(len(drafts), codec.ll_tokenizer.vocab_size)
+    if all(d.finish for d in drafts):
+        return  # the grammar left no choice anywhere; their prompts will be computed when one of them has to choose
     logits = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
-    active = drafts
+    active = [d for d in drafts if not d.finish]
+    logits = [v for v, d in zip(logits, drafts, strict=True) if not d.finish]
+    held = drafts  # whose rows the cache holds, in its order
     while True:
         fill_next_token_bitmask_par(executor, [(d.matcher, i) for i, d in enumerate(active)], bits)
         for i, draft in enumerate(active):
@@ -343,12 +358,17 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
             allowed = np.unpackbits(bits[i].view(np.uint8), bitorder="little").astype(bool)
             values = logits[i][0]
             draft.choose(values, allowed[: len(values)])
-        extensions = [
-            _Extension(i, len(d.prompt) + len(d.tokens) - len(d.pending), d.pending)
-            for i, d in enumerate(active)
-            if not d.finish
-        ]
         active = [d for d in active if not d.finish]
         if not active:
             return
-        logits = rows.extend(extensions)
+        kept = [(i, d) for i, d in enumerate(held) if not d.finish or d.request.continues]
+        passed = rows.extend([_next_extension(i, d, codec.eos_id) for i, d in kept])
+        held = [d for _, d in kept]
+        logits = [v for v, d in zip(passed, held, strict=True) if not d.finish]
+
+
+def _next_extension(row: int, draft: _Draft, eos_id: int) -> _Extension:
+    done = len(draft.prompt) + len(draft.tokens)
+    if draft.finish:
+        return _Extension(row, done, [eos_id], ghost=True)
+    return _Extension(row, done - len(draft.pending), draft.pending)

@@ -142,13 +142,21 @@ def _trace(agent: ToolCallingAgent, model: ReviewerModel) -> dict[str, Any]:
     steps = [step for step in agent.memory.steps if isinstance(step, ActionStep)]
     outcomes = [
         {
-            "tool": step.tool_calls[0].name if step.tool_calls else None,
-            "arguments": step.tool_calls[0].arguments if step.tool_calls else None,
+            "tool": call.name if call is not None else None,
+            "arguments": call.arguments if call is not None else None,
             "observation": step.observations,
             "error": str(step.error) if step.error is not None else None,
         }
-        for step in steps
+        for step, call in ((step, _called(step)) for step in steps)
     ]
     calls = [asdict(call) for call in model.calls]
     merged = [{**call, **outcome} for call, outcome in zip(calls, outcomes, strict=False)]
     return {"schema": "trace/1", "steps": merged + calls[len(merged) :]}
+
+
+def _called(step: ActionStep) -> Any:
+    """The call of a step, also where its tool refused it: smolagents leaves `tool_calls` empty then."""
+    if step.tool_calls:
+        return step.tool_calls[0]
+    message = step.model_output_message
+    return message.tool_calls[0].function if message is not None and message.tool_calls else None

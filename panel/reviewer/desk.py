@@ -41,6 +41,8 @@ class Desk:
     beats: tuple[Beat, ...] = ()
     standing: dict[str, Beat] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, set[str]] = field(default_factory=dict)
+    verbatim: set[str] = field(default_factory=set)
 
     @property
     def evidence(self) -> Mapping[str, Evidence]:

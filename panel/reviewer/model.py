@@ -75,6 +75,7 @@ class ReviewerModel(Model):
                     grammar=call_grammar(options, self._tools),
                     sampling=Sampling(temperature=0.7, top_p=0.95, max_tokens=96),
                     seed=self._seed,
+                    continues=True,
                 )
             ]
         )[0]
@@ -104,11 +105,14 @@ class ReviewerModel(Model):
         desk = self._desk
         assert desk.decision is not None
         pulls = {i: pull.log_odds for i, pull in desk.pulls.items()}
-        plans = plan_beats(desk.persona, desk.dossier, desk.decision, pulls, sorted(desk.read, key=lambda i: int(i[1:])))
+        readable = sorted(desk.read, key=lambda i: int(i[1:]))
+        plans = plan_beats(
+            desk.persona, desk.dossier, desk.decision, pulls, readable, standing=desk.standing, failed=desk.failed
+        )
         self._answer.plans = {plan.spec.name: plan for plan in plans}
         open_plans = [plan for plan in plans if plan.spec.name not in desk.standing]
         ground = grounds(desk.dossier, desk.persona, self._engine.ordinary_words())
-        standing = [beat.text for beat in desk.standing.values()]
+        standing = [b.text.removeprefix(p.stem) for p in plans if (b := desk.standing.get(p.spec.name)) is not None]
         written = draft_beats(
             self._engine, self._prompts, desk.persona, desk.dossier, open_plans, ground,
             seed=self._seed, attempt=desk.tries, others=standing,
@@ -121,6 +125,7 @@ class ReviewerModel(Model):
                 {"beat": beat.name, "text": beat.text, "cites": list(beat.cites), "problems": [p.message for p in problems]}
             )
         beats = {**desk.standing, **fresh}
+        desk.verbatim = {beat.name for beat in beats.values() if beat.verbatim}
         return [
             {"name": plan.spec.name, "text": beats[plan.spec.name].text, "cites": list(beats[plan.spec.name].cites)}
             for plan in plans

@@ -18,7 +18,7 @@ from panel.prompts import Prompts
 from panel.records import Beat, Decision, PricePlan
 from panel.requests import Engine
 from panel.reviewer.desk import Desk
-from panel.validate import check_beat, check_review
+from panel.validate import Problem, check_beat, check_review
 from panel.weigh import weigh
 
 _MONTHS = {"month": 1, "year": 12}
@@ -39,7 +39,9 @@ class WeighEvidence(Tool):
         pulls = weigh(self._engine, self._prompts, desk.persona, desk.dossier.evidence)
         desk.pulls = {pull.evidence: pull for pull in pulls}
         desk.decision, desk.p_ship = decide(desk.persona, desk.dossier.evidence, pulls)
-        return " ".join(f"{p.evidence} {p.log_odds:+.1f}" for p in pulls) + f". On balance: {desk.decision}."
+        strongest = sorted(pulls, key=lambda p: -abs(p.log_odds))[:4]
+        shown = ", ".join(f"{p.evidence} {p.log_odds:+.1f}" for p in strongest)
+        return f"{len(pulls)} pieces weighed. The strongest: {shown}. On balance: {desk.decision}."
 
 
 class FindEvidence(Tool):
@@ -157,19 +159,23 @@ class FinalAnswer(Tool):
         desk = self._desk
         desk.tries += 1
         verdict: Decision = "ship" if decision == "ship" else "skip"
-        answer = [Beat(**beat.model_dump()) for beat in _BEATS.validate_python(beats)]
+        answer = [
+            Beat(**beat.model_dump(), verbatim=beat.name in desk.verbatim) for beat in _BEATS.validate_python(beats)
+        ]
         ground = grounds(desk.dossier, desk.persona, self._engine.ordinary_words())
         stems = {name: plan.stem for name, plan in self.plans.items()}
         problems = check_review(desk.persona, verdict, stems, answer)
         if verdict != desk.decision:
-            problems += check_review(desk.persona, verdict, stems, ())
+            problems.append(Problem("", f"the evidence weighs toward {desk.decision}, so the decision cannot be {decision}"))
         desk.standing, written = {}, []
         for beat in answer:
             stem = stems.get(beat.name, "")
             found = check_beat(beat, stem, desk.evidence, ground, written)
             unread = [c for c in beat.cites if c in desk.evidence and c not in desk.read]
             desk.problems[beat.name] = [p.message for p in found] + [f"cites {c}, which was not read" for c in unread]
-            if not desk.problems[beat.name]:
+            if desk.problems[beat.name]:
+                desk.failed.setdefault(beat.name, set()).update(beat.cites)
+            else:
                 desk.standing[beat.name] = beat
             written.append(beat.text.removeprefix(stem))
         messages = [p.message if not p.beat else f"{p.beat} {p.message}" for p in problems]
