@@ -136,7 +136,8 @@ def main() -> None:
             print(f"{persona.slug:20} calibration: {{intercept: {intercept:.3f}, slope: {slope:.3f}}}")
             continue
         right, total = right + hits, total + len(cases)
-        order = auc([v for v, s in zip(values, ships, strict=True) if s], [v for v, s in zip(values, ships, strict=True) if not s])
+        judged = list(zip(values, ships, strict=True))
+        order = auc([v for v, ship in judged if ship], [v for v, ship in judged if not ship])
         print(f"{persona.slug:20} sign AUC {auc(good, bad):.3f}  verdict AUC {order:.3f}  right {hits}/{len(cases)}")
     if not arguments.fit:
         pairs = [np.corrcoef(chances[a], chances[b])[0, 1] for a, b in itertools.combinations(PERSONA_SLUGS, 2)]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from panel.grounding import format_price
 from panel.records import (
     PERSONA_SLUGS,
-    Comparison,
     CommunityTally,
+    Comparison,
     Dossier,
     PanelTally,
     Pick,
@@ -131,9 +131,11 @@ def _pricing(dossier: Dossier) -> str:
     entry = f"{dossier.name} starts at {dossier.entry_price}."
     if not paid:
         return entry + (" None of its plans costs anything." if dossier.pricing else "")
-    plan = min(paid, key=lambda p: p.price)
+    plan = min(paid, key=lambda p: p.price * (_MONTHS if p.period == "month" else 1))
     period = "once" if plan.period == "once" else f"a {plan.period}"
-    entry += f" Its cheapest paid plan, {plan.plan}, is {format_price(plan.price, plan.currency)} per {plan.per}, {period}"
+    entry += (
+        f" Its cheapest paid plan, {plan.plan}, is {format_price(plan.price, plan.currency)} per {plan.per}, {period}"
+    )
     if plan.per.lower() != "seat" or plan.period == "once":
         return entry + "."
     total = plan.price * _SEATS * (_MONTHS if plan.period == "month" else 1)

@@ -32,7 +32,16 @@ BEAT_NAMES: dict[str, tuple[str, ...]] = {
 }
 
 Kind = Literal[
-    "capability", "limitation", "docs", "license", "pricing", "adoption", "benchmark", "security", "support", "roadmap",
+    "capability",
+    "limitation",
+    "docs",
+    "license",
+    "pricing",
+    "adoption",
+    "benchmark",
+    "security",
+    "support",
+    "roadmap",
 ]
 KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]
 
@@ -40,7 +49,9 @@ PersonaSlug = Literal["builder", "competitor-analyst", "futurist", "business-buy
 Decision = Literal["ship", "skip"]
 
 # C0 and C1 control characters (tab and newline apart), and the marks that reorder or hide text.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def strip_unprintable(text: str) -> str:

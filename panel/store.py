@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from panel.errors import SetupError
 from panel.files import write_atomic
 from panel.records import Comparison, Provenance, Review
 
@@ -51,9 +52,10 @@ class Store:
     def load_review(self, tool: str, persona: str, key: str) -> Review | None:
         """The finished review under `key`, or None; a file that is not a review counts as absent."""
         try:
-            return Review.model_validate_json(self._path(tool, persona, key).read_bytes())
+            review = Review.model_validate_json(self._path(tool, persona, key).read_bytes())
         except (OSError, ValidationError):
             return None
+        return review if review.status == "scored" else None
 
     def save_review(self, tool: str, key: str, review: Review, trace: dict[str, Any], *, now: str) -> None:
         """Store a finished review: the trace first, then the review, then the journal's line."""
@@ -61,10 +63,16 @@ class Store:
         write_atomic(self._path(tool, review.persona, key), review.model_dump_json(indent=1) + "\n")
         line = {"at": now, "pid": os.getpid(), "tool": tool, "persona": review.persona, "key": key}
         # One short line in append mode is written as a whole, also beside another process.
-        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps(line) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        path = self.folder / "journal.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as journal:
+                journal.write(json.dumps(line) + "\n")
+                journal.flush()
+                os.fsync(journal.fileno())
+        except OSError as error:
+            raise SetupError(
+                f"cannot be written: {error.strerror or error}", path=path, fix="choose a folder that you may write to"
+            ) from error
 
     def save_trace(self, tool: str, persona: str, key: str, trace: dict[str, Any]) -> None:
         """Store how a review came about; of an unscored one this is all that is kept, and it is never reused."""

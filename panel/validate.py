@@ -5,6 +5,7 @@ A problem is one sentence that a reviewer (or an editor) can act on.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,9 @@ from panel.records import Beat, Decision, Evidence, Persona
 #: Share of a beat's content words that its cited evidence must have.
 SUPPORT = 0.34
 
-_NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?)\b|n['’]t\b", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?)\b|n['’]t\b", re.IGNORECASE
+)
 
 # Words that carry a sentence and no fact. A closed class, so a list is honest here.
 _FUNCTION_WORDS = frozenset(
@@ -105,7 +108,7 @@ def _same_words(one: str, other: str) -> bool:
 
 def _degenerate(words: Sequence[str]) -> bool:
     """A word three times in a row's reach, or a run of three words twice."""
-    if any(a == b for a, b in zip(words, words[1:], strict=False)):
+    if any(a == b for a, b in itertools.pairwise(words)):
         return True
     runs = Counter(tuple(words[i : i + 3]) for i in range(len(words) - 2))
     counts = Counter(w for w in words if w not in _FUNCTION_WORDS)
@@ -144,7 +147,9 @@ def _overlap(one: str, other: str) -> bool:
     return bool(a and b) and len(a & b) >= 0.8 * len(a | b)
 
 
-def check_review(persona: Persona, decision: Decision, stems: Mapping[str, str], beats: Sequence[Beat]) -> list[Problem]:
+def check_review(
+    persona: Persona, decision: Decision, stems: Mapping[str, str], beats: Sequence[Beat]
+) -> list[Problem]:
     """What is wrong with a review as a whole: beats missing, in another order, or arguing for the other decision."""
     problems = []
     wanted = [spec.name for spec in persona.beats]

@@ -44,7 +44,9 @@ DEFAULT_OUT = Path("outputs")
 
 @app.command(epilog="Example: review-panel compare evals/cases/smolagents-2 evals/cases/mistral-3b")
 def compare(
-    dossiers: Annotated[list[Path], typer.Argument(help="Two dossier files or case folders, or more.", show_default=False)],
+    dossiers: Annotated[
+        list[Path], typer.Argument(help="Two dossier files or case folders, or more.", show_default=False)
+    ],
     engine: EngineOption = "openvino",
     model: ModelOption = "embedded",
     seed: SeedOption = 0,
@@ -60,7 +62,9 @@ def compare(
 ) -> None:
     """Review two tools or more, and write their comparison page."""
     if len(dossiers) < 2:
-        raise SetupError("a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review")
+        raise SetupError(
+            "a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review"
+        )
     _run(dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
 
 
@@ -168,7 +172,9 @@ def personas_show(
 
     found = next((p for p in load_personas(folder) if p.slug == slug), None)
     if found is None:
-        raise SetupError(f"there is no persona {strip_unprintable(slug)!r}", field="slug", fix="see: review-panel personas list")
+        raise SetupError(
+            f"there is no persona {strip_unprintable(slug)!r}", field="slug", fix="see: review-panel personas list"
+        )
     show.persona(found)
 
 
@@ -201,7 +207,9 @@ def models_pull(
 
 
 @models_app.command("doctor", epilog="Example: review-panel models doctor --engine transformers")
-def models_doctor(engine: EngineOption = "openvino", model: ModelOption = "embedded", as_json: JsonOption = False) -> None:
+def models_doctor(
+    engine: EngineOption = "openvino", model: ModelOption = "embedded", as_json: JsonOption = False
+) -> None:
     """What would run, whether it fits in memory, and what is missing."""
     from panel.cli import show
     from panel.engines.memory import doctor

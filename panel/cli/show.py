@@ -60,8 +60,10 @@ def quiet(_: str) -> None:
 class Progress:
     """One line per reviewer; repainted on a terminal, printed once per review elsewhere."""
 
-    def __init__(self, dossiers: Sequence[Dossier], personas: Sequence[Persona], live: Live | None, enabled: bool) -> None:
-        self._state = {(d.slug, p.slug): "waiting" for d in dossiers for p in personas}
+    def __init__(
+        self, dossiers: Sequence[Dossier], personas: Sequence[Persona], live: Live | None, enabled: bool
+    ) -> None:
+        self._state: dict[tuple[str, str], str] = {(d.slug, p.slug): "waiting" for d in dossiers for p in personas}
         self._names = {d.slug: d.name for d in dossiers} | {p.slug: p.name for p in personas}
         self._live, self._enabled = live, enabled
         self._status = ""
@@ -185,4 +187,6 @@ def checks(found: Sequence[Any], *, as_json: bool) -> None:
         line(json.dumps([asdict(check) for check in found], indent=2))
         return
     for check in found:
-        line(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}" + (f". Fix: {check.fix}" if not check.ok else ""))
+        line(
+            f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}" + (f". Fix: {check.fix}" if not check.ok else "")
+        )

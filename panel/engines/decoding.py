@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panel.engines.codec import Codec
-from panel.requests import Completion, GenerateRequest, Scores, ScoreRequest
+from panel.requests import Completion, GenerateRequest, ScoreRequest, Scores
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -222,12 +222,12 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
     jobs.sort(key=lambda job: job[1])  # neighbours share prefixes
     for start in range(0, len(jobs), MAX_ROWS):
         chunk = jobs[start : start + MAX_ROWS]
-        prompts = [prompt + candidates[0][1][:-1] for _, prompt, candidates in chunk]
-        logits = rows.prefill(prompts, [len(candidates[0][1]) for _, _, candidates in chunk])
-        for (index, _, candidates), values in zip(chunk, logits, strict=True):
+        prompts = [prompt + asked[0][1][:-1] for _, prompt, asked in chunk]
+        logits = rows.prefill(prompts, [len(asked[0][1]) for _, _, asked in chunk])
+        for (index, _, asked), values in zip(chunk, logits, strict=True):
             logprobs = log_softmax(values)
-            for k, tokens in candidates:
-                out[index][k] = float(sum(logprobs[i, t] for i, t in enumerate(tokens)))
+            for k, candidate in asked:
+                out[index][k] = float(sum(logprobs[i, token] for i, token in enumerate(candidate)))
     return [Scores(tuple(values), length) for values, length in zip(out, lengths, strict=True)]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from panel.engines.codec import Codec
 from panel.engines.decoding import Floats, Ints, Lanes, generate, score
 from panel.errors import SetupError
-from panel.requests import Completion, EngineInfo, GenerateRequest, Scores, ScoreRequest
+from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
 
 _FAITHFUL = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panel.errors import EngineError
-from panel.requests import Completion, Engine, EngineInfo, GenerateRequest, Scores, ScoreRequest
+from panel.requests import Completion, Engine, EngineInfo, GenerateRequest, ScoreRequest, Scores
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Scheduler:
         self._waiting: list[_Call] = []
         self._condition = threading.Condition()
         self._closed = False
-        #: what the engine last raised, if it did
+        #: what the engine last raised for an agent, if it did
         self.failure: BaseException | None = None
 
     @contextmanager
@@ -92,7 +92,7 @@ class Scheduler:
 
     def _dispatch_if_complete(self) -> None:
         """Run the batch in the thread that completed it; the lock is held, since everyone else waits anyway."""
-        if not self._waiting or len(self._waiting) < self._expected:
+        if self._closed or not self._waiting or len(self._waiting) < self._expected:
             return
         calls, self._waiting = self._waiting, []
         for kind in ("score", "generate"):
@@ -109,9 +109,12 @@ class Scheduler:
             for call in batch:
                 call.answers = answers[position : position + len(call.requests)]
                 position += len(call.requests)
-        except BaseException as error:  # handed to every agent that was in the batch, each raises it in its own thread
-            self.failure = error
-            for call in batch:
-                call.error = error
+        except BaseException as error:  # handed to the agent that asked, which raises it in its own thread
+            if len(batch) > 1:
+                # One of them may have asked for what the engine cannot do: the others shall not fail for it.
+                for call in batch:
+                    self._run(kind, [call])
+                return
+            self.failure = batch[0].error = error
         for call in batch:
             call.done = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from panel.requests import Completion, EngineInfo, GenerateRequest, Scores, ScoreRequest
+from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
 
 
 class ScriptedEngine:
@@ -17,7 +17,7 @@ class ScriptedEngine:
     def __init__(
         self,
         write: Callable[[GenerateRequest], str],
-        rate: Callable[[str, str], float] = lambda prompt, candidate: 0.0,
+        rate: Callable[[str, str], float] = lambda _prompt, _candidate: 0.0,
         *,
         name: str = "scripted",
     ) -> None:

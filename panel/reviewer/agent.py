@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smolagents import LogLevel, ToolCallingAgent
+from smolagents import LogLevel, Tool, ToolCallingAgent
 from smolagents.memory import ActionStep
 
 from panel.dossier import dossier_sha256
@@ -50,9 +50,14 @@ def run_review(
     started = time.monotonic()
     desk = Desk(persona, dossier, loop)
     answer = FinalAnswer(desk, engine)
-    tools = [
-        WeighEvidence(desk, engine, prompts), FindEvidence(desk), ReadEvidence(desk), Price(desk), ListRivals(desk), answer,
-    ]  # fmt: skip
+    tools: list[Tool] = [
+        WeighEvidence(desk, engine, prompts),
+        FindEvidence(desk),
+        ReadEvidence(desk),
+        Price(desk),
+        ListRivals(desk),
+        answer,
+    ]
     model = ReviewerModel(engine, desk, prompts, answer, {tool.name: tool for tool in tools}, seed=seed)
 
     def after_step(step: Any) -> None:

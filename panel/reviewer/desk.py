@@ -91,14 +91,16 @@ class Desk:
                 "seats": {"type": "integer", "minimum": 1, "maximum": 500},
                 "months": {"type": "integer", "minimum": 1, "maximum": 36},
             }
-        if self.enough_read and (self.loop == "free" or not due):
-            assert self.decision is not None
+        if self.enough_read and self.decision is not None and (self.loop == "free" or not due):
             return {**options, "final_answer": {"decision": {"type": "string", "enum": [self.decision]}}}
         return options
 
     def _due(self) -> set[str]:
         """The persona's own tools that it has not used yet, where the dossier has something for them."""
-        done = {"list_rivals": self.rivals_listed or not self.dossier.rivals, "price": self.priced or not self.paid_plans}
+        done = {
+            "list_rivals": self.rivals_listed or not self.dossier.rivals,
+            "price": self.priced or not self.paid_plans,
+        }
         return {name for name in self.persona.tools if not done[name]}
 
     def _queries(self) -> list[str]:

@@ -17,6 +17,7 @@ from smolagents.models import ChatMessageToolCall, ChatMessageToolCallFunction
 from smolagents.monitoring import TokenUsage
 
 from panel.draft import draft_beats, plan_beats
+from panel.errors import EngineError
 from panel.grounding import grounds
 from panel.prompts import Prompts
 from panel.records import Beat
@@ -103,7 +104,8 @@ class ReviewerModel(Model):
     def _draft(self, call: Call) -> list[dict[str, Any]]:
         """The beats: all of them the first time, after that only those that something was wrong with."""
         desk = self._desk
-        assert desk.decision is not None
+        if desk.decision is None:
+            raise EngineError("the answer was asked for before the evidence was weighed")
         pulls = {i: pull.log_odds for i, pull in desk.pulls.items()}
         readable = sorted(desk.read, key=lambda i: int(i[1:]))
         plans = plan_beats(
@@ -122,7 +124,12 @@ class ReviewerModel(Model):
             fresh[plan.spec.name] = beat
             call.completion_tokens += tokens
             call.drafts.append(
-                {"beat": beat.name, "text": beat.text, "cites": list(beat.cites), "problems": [p.message for p in problems]}
+                {
+                    "beat": beat.name,
+                    "text": beat.text,
+                    "cites": list(beat.cites),
+                    "problems": [p.message for p in problems],
+                }
             )
         beats = {**desk.standing, **fresh}
         desk.verbatim = {beat.name for beat in beats.values() if beat.verbatim}

@@ -27,7 +27,7 @@ _MONTHS = {"month": 1, "year": 12}
 class WeighEvidence(Tool):
     name = "weigh_evidence"
     description = "Weigh every piece of evidence: how far it pulls you toward ship (+) or skip (-)."
-    inputs: dict[str, Any] = {}  # noqa: RUF012 - smolagents reads class attributes
+    inputs: dict[str, Any] = {}
     output_type = "string"
 
     def __init__(self, desk: Desk, engine: Engine, prompts: Prompts) -> None:
@@ -47,7 +47,7 @@ class WeighEvidence(Tool):
 class FindEvidence(Tool):
     name = "find_evidence"
     description = "Look up evidence by words or by kind. Returns ids."
-    inputs = {"query": {"type": "string", "description": "words or a kind of evidence"}}  # noqa: RUF012
+    inputs = {"query": {"type": "string", "description": "words or a kind of evidence"}}
     output_type = "string"
 
     def __init__(self, desk: Desk) -> None:
@@ -63,7 +63,7 @@ class FindEvidence(Tool):
 class ReadEvidence(Tool):
     name = "read_evidence"
     description = "Read pieces of evidence by id."
-    inputs = {"ids": {"type": "array", "description": "ids such as E1"}}  # noqa: RUF012
+    inputs = {"ids": {"type": "array", "description": "ids such as E1"}}
     output_type = "string"
 
     def __init__(self, desk: Desk) -> None:
@@ -83,7 +83,7 @@ class ReadEvidence(Tool):
 class Price(Tool):
     name = "price"
     description = "Work out what a plan costs for a number of seats and months."
-    inputs = {  # noqa: RUF012
+    inputs = {
         "plan": {"type": "string", "description": "name of the plan"},
         "seats": {"type": "integer", "description": "how many seats"},
         "months": {"type": "integer", "description": "how many months"},
@@ -117,7 +117,7 @@ def plan_total(plan: PricePlan, seats: int, months: int) -> tuple[float, str]:
 class ListRivals(Tool):
     name = "list_rivals"
     description = "List the rivals that the dossier names."
-    inputs: dict[str, Any] = {}  # noqa: RUF012
+    inputs: dict[str, Any] = {}
     output_type = "string"
 
     def __init__(self, desk: Desk) -> None:
@@ -144,7 +144,7 @@ class FinalAnswer(Tool):
 
     name = "final_answer"
     description = "Give the verdict: the decision and every beat with its citations."
-    inputs = {  # noqa: RUF012
+    inputs = {
         "decision": {"type": "string", "description": "ship or skip"},
         "beats": {"type": "array", "description": "name, text and cites of every beat"},
     }
@@ -166,8 +166,11 @@ class FinalAnswer(Tool):
         stems = {name: plan.stem for name, plan in self.plans.items()}
         problems = check_review(desk.persona, verdict, stems, answer)
         if verdict != desk.decision:
-            problems.append(Problem("", f"the evidence weighs toward {desk.decision}, so the decision cannot be {decision}"))
-        desk.standing, written = {}, []
+            problems.append(
+                Problem("", f"the evidence weighs toward {desk.decision}, so the decision cannot be {decision}")
+            )
+        desk.standing = {}
+        written: list[str] = []
         for beat in answer:
             stem = stems.get(beat.name, "")
             found = check_beat(beat, stem, desk.evidence, ground, written)
