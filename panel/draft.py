@@ -19,7 +19,7 @@ from panel.validate import Problem, check_beat, support
 
 #: Temperatures of the candidates of one beat, in the first round and in the second. After that the beat quotes its
 #: evidence word for word.
-ROUNDS = ((0.0, 0.4, 0.7), (0.0, 0.5, 0.7, 0.9))
+ROUNDS = ((0.0, 0.5), (0.0, 0.5, 0.8))
 MAX_TOKENS = 56
 #: Pulls closer to zero than this (nats) argue for nothing.
 NEUTRAL = 0.05

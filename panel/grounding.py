@@ -20,7 +20,7 @@ _WORD = re.compile(r"[$€£]?[^\W_](?:[\w.,'’/&+%-]*[\w+%#])?")
 _SENTENCE_END = re.compile(r"[.!?:;\"“”(]\s*$")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 
-MAX_WORDS = 26
+MAX_WORDS = 24
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from panel.errors import EngineError, PanelError, SetupError
-from panel.records import strip_unprintable
 
 app = typer.Typer(
     name="review-panel",
@@ -26,7 +25,7 @@ app.add_typer(models_app, name="models")
 
 EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
 ModelOption = Annotated[
-    str, typer.Option("--model", help="embedded, a model folder, or org/name[@revision] of a model hub.")
+    str, typer.Option("--model", help="embedded, a model folder, or org/name\\[@revision] of a model hub.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
@@ -169,6 +168,7 @@ def personas_show(
     """One persona: lens, beats, examples and voice."""
     from panel.cli import show
     from panel.personas import load_personas
+    from panel.records import strip_unprintable
 
     found = next((p for p in load_personas(folder) if p.slug == slug), None)
     if found is None:
@@ -189,7 +189,7 @@ def models_list(as_json: JsonOption = False) -> None:
 
 @models_app.command("pull", epilog="Example: review-panel models pull embedded")
 def models_pull(
-    model: Annotated[str, typer.Argument(help="embedded, or org/name[@revision] of a model hub.")] = "embedded",
+    model: Annotated[str, typer.Argument(help="embedded, or org/name\\[@revision] of a model hub.")] = "embedded",
     verify: Annotated[bool, typer.Option("--verify", help="Check every hash, not only sizes.")] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -225,6 +225,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except PanelError as error:
+        from panel.records import strip_unprintable
+
         hint = "" if isinstance(error, SetupError | EngineError) else f" ({type(error).__name__})"
         print(strip_unprintable(f"error: {error}{hint}"), file=sys.stderr)
         sys.exit(2)

@@ -51,7 +51,8 @@ class Codec:
                 fix="choose an instruction-tuned model, whose tokenizer_config.json has a chat_template",
             )
         self.eos_id: int = self.tokenizer.eos_token_id
-        special = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
+        control = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        special = sorted(control | set(self.tokenizer.all_special_tokens), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special))) if special else None
         self.words: dict[str, int] = _ordinary_words(self.tokenizer.get_vocab())
         self._matcher_prototypes: dict[Grammar, Any] = {}

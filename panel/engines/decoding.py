@@ -201,10 +201,12 @@ def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
 def score(lanes: Lanes, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
     """Log-probability of every candidate after its prompt, exactly: the candidate's own tokens are read off the
     model's distribution, one row per candidate of several tokens, one row for all candidates of one token."""
-    answers: dict[int, Scores] = {}
+    answers: dict[tuple[str, tuple[str, ...]], Scores] = {}
     for rows, positions in lanes.families(requests):
-        answers.update(zip(positions, _score(rows, codec, [requests[p] for p in positions]), strict=True))
-    return [answers[position] for position in range(len(requests))]
+        # asked twice, computed once: two tools share their personas' content-free facts
+        distinct = {(requests[p].prompt, requests[p].candidates): requests[p] for p in positions}
+        answers.update(zip(distinct, _score(rows, codec, list(distinct.values())), strict=True))
+    return [answers[request.prompt, request.candidates] for request in requests]
 
 
 def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
