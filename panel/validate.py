@@ -18,7 +18,9 @@ from panel.records import Beat, Decision, Evidence, Persona
 SUPPORT = 0.34
 
 _NEGATION = re.compile(
-    r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?|hardly|instead of|in place of|rather than)\b"
+    r"|n['’]t\b",
+    re.IGNORECASE,
 )
 
 # Words that carry a sentence and no fact. A closed class, so a list is honest here.
