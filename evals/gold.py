@@ -63,15 +63,20 @@ def auc(higher: list[float], lower: list[float]) -> float:
 
 
 def pulls_of(engine: Engine, prompts: Prompts, persona: Persona, dossier: Dossier, out: Path) -> list[Pull]:
-    """The pulls of one persona on one tool, from `out` where they are known."""
+    """The pulls of one persona on one tool before its calibration, from `out` where they are known."""
     about = [engine.info.model_sha256, engine.info.engine, engine.info.engine_version, prompts.render(
         "weigh", examples=persona.examples, audience=persona.audience, fact="?"), dossier_sha256(dossier)]  # fmt: skip
     path = out / f"{dossier.slug}.{persona.slug}.{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}.json"
     if path.is_file():
         return [Pull.model_validate(item) for item in json.loads(path.read_text(encoding="utf-8"))]
-    pulls = weigh(engine, prompts, persona, dossier.evidence)
+    pulls = weigh(engine, prompts, persona.model_copy(update={"calibration": Calibration()}), dossier.evidence)
     write_atomic(path, json.dumps([pull.model_dump() for pull in pulls]) + "\n")
     return pulls
+
+
+def calibrated(pulls: list[Pull], neutral: float) -> list[Pull]:
+    """What `weigh` makes of them: zero is where facts without bearing are."""
+    return [Pull(evidence=p.evidence, log_odds=round(p.log_odds - neutral, 3)) for p in pulls]
 
 
 def mean_pull(persona: Persona, dossier: Dossier, pulls: list[Pull]) -> float:
@@ -117,13 +122,18 @@ def main() -> None:
     right = total = 0
     brier = 0.0
     for persona in personas:
-        values, good, bad = [], [], []
+        values: list[float] = []
+        good: list[float] = []
+        bad: list[float] = []
+        idle: list[float] = []
         hits = 0
+        neutral = 0.0 if arguments.fit else persona.calibration.neutral
         for number, case in enumerate(cases, 1):
             print(f"\r{persona.slug} {number}/{len(cases)} ", end="", file=sys.stderr, flush=True)
-            pulls = pulls_of(engine, prompts, persona, case.dossier, arguments.out)
+            pulls = calibrated(pulls_of(engine, prompts, persona, case.dossier, arguments.out), neutral)
             values.append(mean_pull(persona, case.dossier, pulls))
             good += [p.log_odds for p in pulls if case.signs[p.evidence][persona.slug] > 0]
+            idle += [p.log_odds for p in pulls if case.signs[p.evidence][persona.slug] == 0]
             bad += [p.log_odds for p in pulls if case.signs[p.evidence][persona.slug] < 0]
             decision, p_ship = decide(persona, case.dossier.evidence, pulls)
             chances[persona.slug].append(p_ship)
@@ -132,8 +142,10 @@ def main() -> None:
         print("\r", end="", file=sys.stderr)
         ships = [case.verdicts[persona.slug] == "ship" for case in cases]
         if arguments.fit:
-            intercept, slope = fit(values, ships)
-            print(f"{persona.slug:20} calibration: {{intercept: {intercept:.3f}, slope: {slope:.3f}}}")
+            neutral = round(float(np.mean(idle)), 3)
+            intercept, slope = fit([value - neutral for value in values], ships)
+            fitted = f"{{neutral: {neutral}, intercept: {intercept:.3f}, slope: {slope:.3f}}}"
+            print(f"{persona.slug:20} calibration: {fitted}")
             continue
         right, total = right + hits, total + len(cases)
         judged = list(zip(values, ships, strict=True))

@@ -7,7 +7,7 @@ stands closest to its evidence is kept: reading is cheap, and a small model's fi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -17,9 +17,9 @@ from panel.records import Beat, BeatSpec, Decision, Dossier, Evidence, Persona
 from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling
 from panel.validate import Problem, check_beat, support
 
-#: Temperatures of the candidates of one beat, in the first round and in the second. After that the beat quotes its
-#: evidence word for word.
-ROUNDS = ((0.0, 0.5), (0.0, 0.5, 0.8))
+#: Temperatures of the candidates of one beat, round by round. After the last round a beat quotes its evidence word for
+#: word: a second paraphrase by a small model costs as much as the first and is seldom better than the fact itself.
+ROUNDS = ((0.0, 0.6),)
 MAX_TOKENS = 56
 #: Pulls closer to zero than this (nats) argue for nothing.
 NEUTRAL = 0.05
@@ -45,7 +45,6 @@ def plan_beats(
     pulls: Mapping[str, float],
     readable: Sequence[str],
     standing: Mapping[str, Beat] = MappingProxyType({}),
-    failed: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[BeatPlan]:
     """For each beat of `persona` its stem and the evidence it will cite, out of the `readable` ids.
 
@@ -53,7 +52,6 @@ def plan_beats(
 
     Args:
         standing: beats that are written already, by name; they keep what they cite.
-        failed: by beat, the evidence that it was tried with in vain, and that comes last now.
     """
     by_id = {item.id: item for item in dossier.evidence}
     pool = [by_id[i] for i in readable]
@@ -69,8 +67,8 @@ def plan_beats(
         def cost(item: Evidence, spec: BeatSpec = spec, sign: int = sign) -> tuple[float, ...]:
             of_kind = spec.kinds.index(item.kind) if item.kind in spec.kinds else len(spec.kinds) + 2
             along = pulls[item.id] * sign
-            again = used[item.id] * 4 + (8 if item.id in failed.get(spec.name, ()) else 0)
-            return (again + (2 if along < -NEUTRAL else 0) + of_kind * 0.5 - min(along, 1.0), int(item.id[1:]))
+            against = 2 if along < -NEUTRAL else 0
+            return (used[item.id] * 3 + against + of_kind * 0.5 - 2 * min(along, 1.0), int(item.id[1:]))
 
         chosen = min(pool, key=cost)
         used[chosen.id] += 1
@@ -107,7 +105,7 @@ def draft_beats(
     """Write the planned beats.
 
     Args:
-        attempt: 0 the first time; the second round draws more candidates, the third quotes the evidence.
+        attempt: 0 the first time; beyond `ROUNDS` the evidence is quoted.
         others: texts of beats that stand already and may not be repeated.
 
     Returns:

@@ -184,8 +184,12 @@ class BeatSpec(_Input):
 
 
 class Calibration(_Input):
-    """p_ship = sigmoid(intercept + slope * mean of the lens-weighted pulls)."""
+    """p_ship = sigmoid(intercept + slope * mean of the lens-weighted pulls).
 
+    `neutral` is the log-odds (nats) of facts that have no bearing, which the model does not put at zero.
+    """
+
+    neutral: float = Field(default=0.0, allow_inf_nan=False)
     intercept: float = Field(default=0.0, allow_inf_nan=False)
     slope: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 

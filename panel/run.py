@@ -137,12 +137,13 @@ def _review_side_by_side(
             with scheduler.seat():
                 step("started")
                 done = run_review(job.persona, job.dossier, scheduler, prompts, seed=seed, loop=loop, on_step=step)
-            if done.review.status == "scored":
-                store.save_review(tool, job.key, done.review, done.trace, now=_now())
-            else:
-                store.save_trace(tool, persona, job.key, done.trace)
-            reviews[tool, persona] = done.review
-            step(done.review.status)
+                # before the seat is left: whoever leaves last may have to run the others' next batch
+                if done.review.status == "scored":
+                    store.save_review(tool, job.key, done.review, done.trace, now=_now())
+                else:
+                    store.save_trace(tool, persona, job.key, done.trace)
+                reviews[tool, persona] = done.review
+                step(done.review.status)
         except BaseException as error:  # a thread has nobody to raise to: the caller below raises it
             failures.append(error)
 

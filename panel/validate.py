@@ -15,11 +15,11 @@ from panel.grounding import Grounds, ungrounded
 from panel.records import Beat, Decision, Evidence, Persona
 
 #: Share of a beat's content words that its cited evidence must have.
-SUPPORT = 0.34
+SUPPORT = 0.6
 
 _NEGATION = re.compile(
-    r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?|hardly|instead of|in place of|rather than)\b"
-    r"|n['’]t\b",
+    r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|lacks?|hardly)\b|n['’]t\b"
+    r"|\b(?:instead of|in place of|rather than)\b",
     re.IGNORECASE,
 )
 

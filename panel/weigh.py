@@ -2,7 +2,8 @@
 
 The model reads a few labelled facts, then the fact, and finishes the sentence "For …, this is ⟨good|bad⟩". The
 pull is the log-odds of the two words, less the same for facts without content (contextual calibration: Zhao et al.
-2021, "Calibrate Before Use"). Every fact is scored on its own, so permuting a dossier permutes the pulls.
+2021, "Calibrate Before Use"), less what real facts without bearing get on the train cases. Every fact is scored on
+its own, so permuting a dossier permutes the pulls.
 """
 
 from __future__ import annotations
@@ -40,6 +41,6 @@ def weigh(engine: Engine, prompts: Renders, persona: Persona, evidence: Sequence
     odds = [scores.logprobs[0] - scores.logprobs[1] for scores in engine.score(requests)]
     prior = sum(odds[: len(CONTENT_FREE)]) / len(CONTENT_FREE)
     return [
-        Pull(evidence=item.id, log_odds=round(value - prior, 3) + 0.0)
+        Pull(evidence=item.id, log_odds=round(value - prior - persona.calibration.neutral, 3) + 0.0)
         for item, value in zip(evidence, odds[len(CONTENT_FREE) :], strict=True)
     ]

@@ -180,8 +180,13 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
 
 
 def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
-    """The prefixes of at least `MIN_PREFIX` tokens that two prompts or more share, one per family of prompts."""
+    """The prefixes of at least `MIN_PREFIX` tokens that two prompts or more share, one per family of prompts.
+
+    Where there are such families, a prompt without one brings all but its last tokens, so that what remains of every
+    prompt is short: a pass is padded to its longest row.
+    """
     prefixes: list[list[int]] = []
+    alone: list[list[int]] = []
     family: list[int] = []
     members = 0
     for prompt in [*sorted(prompts), []]:
@@ -191,8 +196,10 @@ def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
             continue
         if members > 1:
             prefixes.append(family)
+        elif members and len(family) > 3 * MIN_PREFIX:
+            alone.append(family[:-MIN_PREFIX])
         family, members = prompt, 1
-    return prefixes
+    return prefixes + alone if prefixes else []
 
 
 # ------------------------------------------------------------------------------------------------------- score
@@ -222,8 +229,7 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
         jobs.extend((index, prompt, [(k, c)]) for k, c in enumerate(candidates) if len(c) > 1)
     out = [[0.0] * len(r.candidates) for r in requests]
     jobs.sort(key=lambda job: job[1])  # neighbours share prefixes
-    for start in range(0, len(jobs), MAX_ROWS):
-        chunk = jobs[start : start + MAX_ROWS]
+    for chunk in _even(jobs):
         prompts = [prompt + asked[0][1][:-1] for _, prompt, asked in chunk]
         logits = rows.prefill(prompts, [len(asked[0][1]) for _, _, asked in chunk])
         for (index, _, asked), values in zip(chunk, logits, strict=True):
@@ -231,6 +237,16 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
             for k, candidate in asked:
                 out[index][k] = float(sum(logprobs[i, token] for i, token in enumerate(candidate)))
     return [Scores(tuple(values), length) for values, length in zip(out, lengths, strict=True)]
+
+
+Item = TypeVar("Item")
+
+
+def _even(items: list[Item]) -> list[list[Item]]:
+    """`items` in as few parts of at most `MAX_ROWS` as will do, all of about one size."""
+    parts = -(-len(items) // MAX_ROWS)
+    size = -(-len(items) // parts) if parts else 1
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def log_softmax(logits: Floats) -> Floats:

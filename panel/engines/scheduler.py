@@ -55,8 +55,8 @@ class Scheduler:
 
     def close(self) -> None:
         """Let everyone who waits go, with an error; nothing goes to the engine any more."""
+        self._closed = True  # before the lock is had: a batch may hold it, and the next one must not start
         with self._condition:
-            self._closed = True
             self._condition.notify_all()
 
     @property

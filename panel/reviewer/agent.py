@@ -11,7 +11,7 @@ from smolagents import LogLevel, Tool, ToolCallingAgent
 from smolagents.memory import ActionStep
 
 from panel.dossier import dossier_sha256
-from panel.errors import EngineError, PanelError
+from panel.errors import EngineError, PanelError, SetupError
 from panel.personas import persona_sha256
 from panel.prompts import Prompts
 from panel.records import Dossier, Persona, Provenance, Review
@@ -60,12 +60,21 @@ def run_review(
     ]
     model = ReviewerModel(engine, desk, prompts, answer, {tool.name: tool for tool in tools}, seed=seed)
 
+    broken: list[PanelError] = []  # what no further step can mend
+
     def after_step(step: Any) -> None:
         if step.tool_calls:
             on_step(step.tool_calls[0].name)
-        if step.error is not None and desk.tries >= TRIES:
+        cause = _cause(step.error) if step.error is not None else None
+        if isinstance(cause, EngineError | SetupError):
+            broken.append(cause)
+        if broken or (cause is not None and desk.tries >= TRIES):
             agent.interrupt()
 
+    # smolagents renders this one itself, and would wrap a mistake in it beyond recognition
+    prompts.render(
+        "system", tools={tool.name: tool for tool in tools}, managed_agents={}, custom_instructions=persona.voice
+    )
     agent = ToolCallingAgent(
         tools=tools,
         model=model,
@@ -83,12 +92,12 @@ def run_review(
         # smolagents skips its checks at the step limit, so what counts is what the answer tool accepted.
         if not desk.beats:
             reason = f"no valid answer in {MAX_STEPS} steps{_last_problems(desk)}"
-    except EngineError as error:
-        reason = str(error)
-    except PanelError:
-        raise
     except Exception as error:  # smolagents wraps whatever went wrong in a step; the run of the others goes on
-        reason = _cause(error) if desk.tries < TRIES else f"no valid answer in {TRIES} tries{_last_problems(desk)}"
+        cause = broken[0] if broken else _cause(error)
+        if isinstance(cause, SetupError):
+            raise cause from error
+        answered = desk.tries >= TRIES and not isinstance(cause, EngineError)
+        reason = f"no valid answer in {TRIES} tries{_last_problems(desk)}" if answered else _message(cause)
     info = engine.info
     provenance = Provenance(
         model=info.model,
@@ -136,11 +145,15 @@ def _last_problems(desk: Desk) -> str:
     return f": {'; '.join(found)}" if found else ""
 
 
-def _cause(error: BaseException) -> str:
-    """The message of the innermost cause: smolagents wraps it in its own."""
-    while error.__cause__ is not None:
+def _cause(error: BaseException) -> BaseException:
+    """The innermost error that is ours, or else the innermost one: smolagents wraps it in its own."""
+    while error.__cause__ is not None and not isinstance(error, PanelError):
         error = error.__cause__
-    return str(error) or type(error).__name__
+    return error
+
+
+def _message(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _trace(agent: ToolCallingAgent, model: ReviewerModel) -> dict[str, Any]:

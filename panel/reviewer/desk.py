@@ -19,7 +19,7 @@ Loop = Literal["led", "free"]
 #: Steps that a review may take: enough for every tool once, two searches, two rounds of reading, three tries.
 MAX_STEPS = 10
 MAX_SEARCHES = 1
-READ_AT_ONCE = 8
+READ_AT_ONCE = 10
 TRIES = 3
 
 
@@ -41,7 +41,6 @@ class Desk:
     beats: tuple[Beat, ...] = ()
     standing: dict[str, Beat] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
-    failed: dict[str, set[str]] = field(default_factory=dict)
     verbatim: set[str] = field(default_factory=set)
 
     @property
@@ -82,7 +81,7 @@ class Desk:
         if self.unread and not self.enough_read:
             # the strongest pulls first, so that what is read is what the verdict rests on
             few = self.unread[: max(READ_AT_ONCE, self.still_to_read)]
-            options["read_evidence"] = {"ids": {"subset": few, "minItems": min(self.still_to_read, 4)}}
+            options["read_evidence"] = {"ids": {"subset": few, "minItems": self.still_to_read}}
         if "list_rivals" in due or (self.loop == "free" and not self.rivals_listed):
             options["list_rivals"] = {}
         if self.paid_plans and ("price" in due or (self.loop == "free" and not self.priced)):

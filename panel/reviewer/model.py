@@ -25,6 +25,10 @@ from panel.requests import Engine, GenerateRequest, Grammar, Message, Sampling
 from panel.reviewer.desk import Desk
 from panel.reviewer.tools import FinalAnswer
 
+#: More than the longest call takes (a plan's name may have 120 characters of four tokens each): the grammar ends a
+#: call, and one that is cut is lost.
+CALL_TOKENS = 1024
+
 _ROLES = {"system": "system", "assistant": "assistant", "tool-call": "assistant"}
 
 
@@ -74,7 +78,7 @@ class ReviewerModel(Model):
                     key=f"step/{self._desk.persona.slug}/{self._desk.dossier.slug}/{len(self.calls):02d}",
                     messages=conversation,
                     grammar=call_grammar(options, self._tools),
-                    sampling=Sampling(temperature=0.7, top_p=0.95, max_tokens=96),
+                    sampling=Sampling(temperature=0.7, top_p=0.95, max_tokens=CALL_TOKENS),
                     seed=self._seed,
                     continues=True,
                 )
@@ -88,8 +92,7 @@ class ReviewerModel(Model):
             completion.completion_tokens,
         )
         self.calls.append(call)
-        parsed = json.loads(completion.text)
-        name, arguments = parsed["name"], parsed["arguments"]
+        name, arguments = _parsed(completion.text)
         if name == "final_answer":
             arguments["beats"] = self._draft(call)
         content = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
@@ -108,9 +111,7 @@ class ReviewerModel(Model):
             raise EngineError("the answer was asked for before the evidence was weighed")
         pulls = {i: pull.log_odds for i, pull in desk.pulls.items()}
         readable = sorted(desk.read, key=lambda i: int(i[1:]))
-        plans = plan_beats(
-            desk.persona, desk.dossier, desk.decision, pulls, readable, standing=desk.standing, failed=desk.failed
-        )
+        plans = plan_beats(desk.persona, desk.dossier, desk.decision, pulls, readable, standing=desk.standing)
         self._answer.plans = {plan.spec.name: plan for plan in plans}
         open_plans = [plan for plan in plans if plan.spec.name not in desk.standing]
         ground = grounds(desk.dossier, desk.persona, self._engine.ordinary_words())
@@ -178,6 +179,18 @@ def _argument(rule: str, schema: Mapping[str, Any]) -> list[str]:
             skip = f" | {rule}_{i + 1}_{k}" if len(items) - i - 1 >= max(1, least - k) else ""
             rules.append(f"{rule}_{i}_{k}: {_text(json.dumps(item))} {more}{skip}")
     return rules
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of the call that the engine wrote; EngineError where it did not keep to the grammar."""
+    try:
+        call = json.loads(text)
+        name, arguments = call["name"], call["arguments"]
+    except (ValueError, TypeError, LookupError) as error:
+        raise EngineError(f"the engine wrote no tool call but {text[:80]!r}") from error
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise EngineError(f"the engine wrote no tool call but {text[:80]!r}")
+    return name, arguments
 
 
 def _text(text: str) -> str:

@@ -108,10 +108,11 @@ def plan_total(plan: PricePlan, seats: int, months: int) -> tuple[float, str]:
 
     A plan per seat is multiplied by the seats, any other unit is counted once; a started year is paid in full.
     """
-    units = seats if plan.per.lower() in ("seat", "user", "person", "agent", "member") else 1
+    per_seat = plan.per.lower() in ("seat", "user", "person", "agent", "member")
     periods = 1 if plan.period == "once" else -(-months // _MONTHS[plan.period])
-    basis = f"{seats} seats, {months} months" if units == seats else f"one {plan.per}, {months} months"
-    return plan.price * units * periods, basis
+    what = f"{seats} seat{'s' * (seats != 1)}" if per_seat else f"one {plan.per}"
+    total = plan.price * (seats if per_seat else 1) * periods
+    return total, f"{what}, {months} month{'s' * (months != 1)}"
 
 
 class ListRivals(Tool):
@@ -176,9 +177,7 @@ class FinalAnswer(Tool):
             found = check_beat(beat, stem, desk.evidence, ground, written)
             unread = [c for c in beat.cites if c in desk.evidence and c not in desk.read]
             desk.problems[beat.name] = [p.message for p in found] + [f"cites {c}, which was not read" for c in unread]
-            if desk.problems[beat.name]:
-                desk.failed.setdefault(beat.name, set()).update(beat.cites)
-            else:
+            if not desk.problems[beat.name]:
                 desk.standing[beat.name] = beat
             written.append(beat.text.removeprefix(stem))
         messages = [p.message if not p.beat else f"{p.beat} {p.message}" for p in problems]
