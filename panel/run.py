@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from panel.dossier import dossier_sha256, load_dossier
+from panel.dossier import load_dossier
 from panel.engines.scheduler import Scheduler
 from panel.errors import EngineError, SetupError
 from panel.merge import merge
-from panel.personas import persona_sha256
 from panel.prompts import Prompts
-from panel.records import Comparison, Dossier, Persona, Provenance, Review
+from panel.records import Comparison, Dossier, Persona, Review
 from panel.render import write_pages
 from panel.requests import Engine
-from panel.reviewer import Loop, run_review
+from panel.reviewer import Loop, provenance_of, run_review
 from panel.store import Store, review_key
 
 #: Reviews worked on at the same time: two tools' worth, which fills a batch and bounds memory.
@@ -98,7 +97,7 @@ def compare(
     todo: list[_Job] = []
     for dossier in dossiers:
         for persona in personas:
-            key = _key(engine, prompts, dossier, persona, seed, loop)
+            key = review_key(provenance_of(engine, prompts, dossier, persona, seed, loop), loop)
             found = None if fresh else store.load_review(dossier.slug, persona.slug, key)
             if found is not None:
                 reviews[dossier.slug, persona.slug] = found
@@ -162,21 +161,6 @@ def _review_side_by_side(
         # nothing worked, and not because of what a model wrote: the set-up is to blame, not the reviewers
         raise EngineError(f"every review failed: {scheduler.failure}")
     return reviews
-
-
-def _key(engine: Engine, prompts: Prompts, dossier: Dossier, persona: Persona, seed: int, loop: Loop) -> str:
-    info = engine.info
-    provenance = Provenance(
-        model=info.model,
-        model_sha256=info.model_sha256,
-        engine=info.engine,
-        engine_version=info.engine_version,
-        persona_sha256=persona_sha256(persona),
-        prompt_sha256=prompts.sha256,
-        dossier_sha256=dossier_sha256(dossier),
-        seed=seed,
-    )
-    return review_key(provenance, loop)
 
 
 def _now() -> str:

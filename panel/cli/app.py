@@ -119,10 +119,14 @@ def _run(
         from panel.engines import open_engine
 
         opened = open_engine(engine, model, offline=offline)
-        outcome = run.compare(
-            dossiers, panel, templates, opened,
-            out=out, seed=seed, loop="free" if loop == "free" else "led", fresh=no_cache, on_event=progress.event,
-        )  # fmt: skip
+        try:
+            outcome = run.compare(
+                dossiers, panel, templates, opened,
+                out=out, seed=seed, loop="free" if loop == "free" else "led", fresh=no_cache, on_event=progress.event,
+            )  # fmt: skip
+        except KeyboardInterrupt:  # not left to typer, which would end without a word
+            show.note("stopped; finished reviews are kept, the same command goes on from there")
+            raise typer.Exit(130) from None
     if as_json:
         typer.echo(to_json(outcome.record), nl=False)
     elif not quiet:
@@ -230,6 +234,3 @@ def main() -> None:
         hint = "" if isinstance(error, SetupError | EngineError) else f" ({type(error).__name__})"
         print(strip_unprintable(f"error: {error}{hint}"), file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; finished reviews are kept, the same command goes on from there", file=sys.stderr)
-        sys.exit(130)

@@ -23,9 +23,9 @@ def open_engine(name: str, model: str, *, offline: bool = False) -> Engine:
 
     resolved = resolve_model(model, offline=offline)
     if name == "openvino":
-        from panel.engines.openvino import OpenVinoEngine
+        from panel.engines.openvino import open_openvino
 
-        return OpenVinoEngine(resolved.folder, name=resolved.name, sha256=resolved.sha256)
-    from panel.engines.transformers import TransformersEngine
+        return open_openvino(resolved.folder, name=resolved.name, sha256=resolved.sha256)
+    from panel.engines.transformers import open_transformers
 
-    return TransformersEngine(resolved.folder, name=resolved.name, sha256=resolved.sha256)
+    return open_transformers(resolved.folder, name=resolved.name, sha256=resolved.sha256)

@@ -7,23 +7,22 @@ to bfloat16 and keep an 8-bit cache); `_FAITHFUL` says what replaces them, and a
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from panel.engines.codec import Codec
-from panel.engines.decoding import Floats, Ints, Lanes, generate, score
+from panel.engines.local import LocalEngine
+from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
-from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
+from panel.requests import EngineInfo
 
 _FAITHFUL = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
-class OpenVinoEngine:
-    """Runs `openvino_model.xml` of a model folder.
+def open_openvino(folder: Path, *, name: str, sha256: str) -> LocalEngine:
+    """Load `openvino_model.xml` of a model folder.
 
     Args:
         folder: OpenVINO IR with its tokenizer files.
@@ -33,42 +32,20 @@ class OpenVinoEngine:
     Raises:
         SetupError: the folder holds no OpenVINO model, or one that is not a stateful decoder.
     """
+    import openvino
 
-    def __init__(self, folder: Path, *, name: str, sha256: str) -> None:
-        import openvino
-
-        path = folder / "openvino_model.xml"
-        if not path.is_file():
-            raise SetupError(
-                "the folder holds no OpenVINO model (openvino_model.xml)",
-                path=folder,
-                fix="use --engine transformers, or a repository that carries OpenVINO files",
-            )
-        self.codec = Codec(folder)
-        core = openvino.Core()
-        model = _with_chosen_logits(core.read_model(path), path)
-        compiled = core.compile_model(model, "CPU", _FAITHFUL)
-        self._lanes = Lanes(lambda: _OpenVinoForward(compiled.create_infer_request()))
-        self._lock = threading.Lock()
-        self._info = EngineInfo("openvino", openvino.get_version().split("-")[0], name, sha256)
-
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
-        with self._lock:
-            return generate(self._lanes, self.codec, requests)
-
-    def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        with self._lock:
-            return score(self._lanes, self.codec, requests)
-
-    def count_tokens(self, text: str) -> int:
-        return len(self.codec.encode(text))
-
-    def ordinary_words(self) -> frozenset[str]:
-        return frozenset(self.codec.words)
+    path = folder / "openvino_model.xml"
+    if not path.is_file():
+        raise SetupError(
+            "the folder holds no OpenVINO model (openvino_model.xml)",
+            path=folder,
+            fix="use --engine transformers, or a repository that carries OpenVINO files",
+        )
+    codec = Codec(folder)
+    core = openvino.Core()
+    compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", _FAITHFUL)
+    info = EngineInfo("openvino", openvino.get_version().split("-")[0], name, sha256)
+    return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
 
 
 class _OpenVinoForward:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from panel.engines.codec import Codec
-from panel.engines.decoding import Floats, Ints, Lanes, generate, score
+from panel.engines.local import LocalEngine
+from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
-from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
+from panel.requests import EngineInfo
 
 
-class TransformersEngine:
-    """Runs the safetensors checkpoint of a model folder.
-
-    32-bit floats on a CPU, bfloat16 on a GPU.
+def open_transformers(folder: Path, *, name: str, sha256: str) -> LocalEngine:
+    """Load the safetensors checkpoint of a model folder: 32-bit floats on a CPU, bfloat16 on a GPU.
 
     Args:
         folder: config.json, *.safetensors and tokenizer files; pickled weights are never read.
@@ -28,53 +25,31 @@ class TransformersEngine:
     Raises:
         SetupError: torch is not installed, or the folder cannot be loaded.
     """
+    try:
+        import torch
+    except ImportError as error:
+        raise SetupError(
+            "the engine transformers needs PyTorch, which is not installed",
+            fix="pip install 'review-panel[torch]', or use --engine openvino",
+        ) from error
+    import transformers
 
-    def __init__(self, folder: Path, *, name: str, sha256: str) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise SetupError(
-                "the engine transformers needs PyTorch, which is not installed",
-                fix="pip install 'review-panel[torch]', or use --engine openvino",
-            ) from error
-        import transformers
-
-        self.codec = Codec(folder)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
-            raise SetupError(
-                f"the model cannot be loaded ({error})",
-                path=folder,
-                fix="choose a folder with config.json and safetensors weights",
-            ) from error
-        model.to(device).eval()
-        self._lanes = Lanes(lambda: _TorchForward(model))
-        self._lock = threading.Lock()
-        version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
-        self._info = EngineInfo("transformers", version, name, sha256)
-
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
-        with self._lock:
-            return generate(self._lanes, self.codec, requests)
-
-    def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        with self._lock:
-            return score(self._lanes, self.codec, requests)
-
-    def count_tokens(self, text: str) -> int:
-        return len(self.codec.encode(text))
-
-    def ordinary_words(self) -> frozenset[str]:
-        return frozenset(self.codec.words)
+    codec = Codec(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"the model cannot be loaded ({error})",
+            path=folder,
+            fix="choose a folder with config.json and safetensors weights",
+        ) from error
+    model.to(device).eval()
+    version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
+    return LocalEngine(EngineInfo("transformers", version, name, sha256), codec, lambda: _TorchForward(model))
 
 
 class _TorchForward:

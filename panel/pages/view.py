@@ -29,11 +29,13 @@ _STRONGEST = 4  # how many pulls stand open on the page; the rest is folded away
 
 @dataclass(frozen=True)
 class Cite:
-    """A citation at the end of a beat. `href` is None where the record holds no such evidence."""
+    """A citation at the end of a beat. `href` is None where the record holds no such evidence; `words` is what a
+    reader sees: the id, in quotation marks where the beat repeats the evidence word for word."""
 
     id: str
     anchor: str
     href: str | None
+    words: str
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ def _beats(tool: _Tool, review: Review) -> tuple[BeatView, ...]:
         for place, cited in enumerate(beat.cites, 1):
             target = tool.anchor(cited)
             anchor = f"c-{tool.key}-{review.persona}-{number}-{place}"
-            cites.append(Cite(cited, anchor, f"#{target}" if target else None))
+            words = f"“{cited}”" if beat.verbatim else cited
+            cites.append(Cite(cited, anchor, f"#{target}" if target else None, words))
             if target:
                 citing = tool.cited.setdefault(target, {}).setdefault(PERSONAS[review.persona][0], [])
                 citing.append((label(beat.name), anchor))

@@ -29,6 +29,24 @@ class Reviewed:
     trace: dict[str, Any]
 
 
+def provenance_of(
+    engine: Engine, prompts: Prompts, dossier: Dossier, persona: Persona, seed: int, loop: Loop
+) -> Provenance:
+    """What a review will be made with, known before it is made."""
+    info = engine.info
+    return Provenance(
+        model=info.model,
+        model_sha256=info.model_sha256,
+        engine=info.engine,
+        engine_version=info.engine_version,
+        persona_sha256=persona_sha256(persona),
+        prompt_sha256=prompts.sha256,
+        dossier_sha256=dossier_sha256(dossier),
+        seed=seed,
+        loop=loop,
+    )
+
+
 def run_review(
     persona: Persona,
     dossier: Dossier,
@@ -98,22 +116,14 @@ def run_review(
             raise cause from error
         answered = desk.tries >= TRIES and not isinstance(cause, EngineError)
         reason = f"no valid answer in {TRIES} tries{_last_problems(desk)}" if answered else _message(cause)
-    info = engine.info
-    provenance = Provenance(
-        model=info.model,
-        model_sha256=info.model_sha256,
-        engine=info.engine,
-        engine_version=info.engine_version,
-        persona_sha256=persona_sha256(persona),
-        prompt_sha256=prompts.sha256,
-        dossier_sha256=dossier_sha256(dossier),
-        seed=seed,
-        prompt_tokens=sum(call.prompt_tokens for call in model.calls),
-        completion_tokens=sum(call.completion_tokens for call in model.calls),
-        seconds=round(time.monotonic() - started, 2),
-        steps=len(model.calls),
-        loop=loop,
-        tries=desk.tries,
+    provenance = provenance_of(engine, prompts, dossier, persona, seed, loop).model_copy(
+        update={
+            "prompt_tokens": sum(call.prompt_tokens for call in model.calls),
+            "completion_tokens": sum(call.completion_tokens for call in model.calls),
+            "seconds": round(time.monotonic() - started, 2),
+            "steps": len(model.calls),
+            "tries": desk.tries,
+        }
     )
     pulls = tuple(desk.pulls.values())
     if reason:

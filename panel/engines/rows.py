@@ -1,0 +1,192 @@
+"""The rows that a model holds in its cache: sharing prefixes, going on where an earlier batch stopped.
+
+A row is one sequence; its tokens sit in slots of the cache. Rows of unlike length share slots, so a row's slots may
+have holes, which the attention mask covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from panel.requests import GenerateRequest, ScoreRequest
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Request = TypeVar("Request", GenerateRequest, ScoreRequest)
+
+#: A batch continues cached rows while they hold at most this many slots per token of its longest prompt: slots that
+#: belong to other rows are dead weight in every pass.
+MAX_SLACK = 2.0
+#: A shared prefix shorter than this many tokens is not worth a pass of its own.
+MIN_PREFIX = 24
+
+
+class Forward(Protocol):
+    """A causal language model with a cache of keys and values, B rows of S slots."""
+
+    def reset(self) -> None:
+        """Forget every row."""
+        ...
+
+    def extend(self, parents: Ints, ids: Ints, mask: Ints, positions: Ints, wanted: Ints) -> Floats:
+        """Continue cached rows with new tokens.
+
+        Args:
+            parents: [B] the cached row that each new row continues (any number when nothing is cached).
+            ids: [B, T] new tokens, padded on the right.
+            mask: [B, S + T] 1 where a slot may be attended to.
+            positions: [B, T] position of each new token in its own row.
+            wanted: [R] indices into the flattened [B * T] of the positions whose logits are asked for.
+
+        Returns:
+            [R, V] logits.
+        """
+        ...
+
+
+@dataclass
+class _Row:
+    """One cached row: its tokens, and the slots that hold them (in the same order)."""
+
+    tokens: list[int] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """Keep the first `keep` tokens of cached row `parent`, then add `tokens`; logits of the last `tail` of them.
+
+    A `ghost` only keeps its row alive through a pass that is about others: its token leaves no trace.
+    """
+
+    parent: int
+    keep: int
+    tokens: list[int]
+    tail: int = 1
+    ghost: bool = False
+
+
+class Rows:
+    """The rows that a `Forward` holds, and the arithmetic of extending them."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self._rows: list[_Row] = []
+        self._slots = 0
+
+    def reset(self) -> None:
+        self._forward.reset()
+        self._rows, self._slots = [], 0
+
+    def extend(self, extensions: Sequence[Extension]) -> list[Floats]:
+        """Run one forward pass; returns for each extension its [tail, V] logits."""
+        rows, longest = len(extensions), max(len(e.tokens) for e in extensions)
+        ids = np.zeros((rows, longest), np.int64)
+        positions = np.zeros((rows, longest), np.int64)
+        mask = np.zeros((rows, self._slots + longest), np.int64)
+        wanted: list[int] = []
+        fresh: list[_Row] = []
+        for b, extension in enumerate(extensions):
+            parent = self._rows[extension.parent] if self._rows else _Row()
+            n, keep = len(extension.tokens), extension.keep
+            kept = parent.slots[:keep]
+            added = list(range(self._slots, self._slots + n))
+            ids[b, :n] = extension.tokens
+            positions[b, :] = keep + np.minimum(np.arange(longest), n - 1)
+            mask[b, kept] = 1
+            mask[b, added] = 1
+            wanted.extend(b * longest + n - extension.tail + k for k in range(extension.tail))
+            fresh.append(parent if extension.ghost else _Row(parent.tokens[:keep] + extension.tokens, kept + added))
+        parents = np.array([e.parent for e in extensions], np.int64)
+        logits = self._forward.extend(parents, ids, mask, positions, np.array(wanted, np.int64))
+        self._rows, self._slots = fresh, self._slots + longest
+        cuts = np.cumsum([e.tail for e in extensions])[:-1]
+        return list(np.split(logits, cuts))
+
+    def prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> list[Floats]:
+        """Make one row per prompt; returns the [tail, V] logits at the end of each."""
+        parents = [self._closest(p) for p in prompts]
+        reused = sum(keep for _, keep in parents)
+        room = self._slots <= MAX_SLACK * max(map(len, prompts))
+        if not (room and reused * 2 > sum(map(len, prompts))):
+            self.reset()
+            prefixes = shared_prefixes(prompts)
+            if prefixes:
+                self.extend([Extension(0, 0, prefix) for prefix in prefixes])
+            parents = [self._closest(p) for p in prompts]
+        extensions = []
+        for prompt, (parent, keep), last in zip(prompts, parents, tail, strict=True):
+            keep = min(keep, len(prompt) - last)  # the logits asked for come from a pass, not from the cache
+            extensions.append(Extension(parent, keep, prompt[keep:], last))
+        return self.extend(extensions)
+
+    def _closest(self, prompt: list[int]) -> tuple[int, int]:
+        """The cached row that shares the longest prefix with `prompt`, and that prefix's length."""
+        best = (0, 0)
+        for index, row in enumerate(self._rows):
+            shared = _common_prefix(row.tokens, prompt)
+            if shared > best[1]:
+                best = (index, shared)
+        return best
+
+
+class Lanes:
+    """Cached rows by family of requests, over one set of weights: weighing does not throw away the agents'
+    conversations, and neither do drafts.
+
+    Args:
+        new_forward: makes a `Forward` with a cache of its own.
+    """
+
+    def __init__(self, new_forward: Callable[[], Forward]) -> None:
+        self._new_forward = new_forward
+        self._rows: dict[str, Rows] = {}
+
+    def rows(self, key: str) -> Rows:
+        """The rows of the family that the request `key` belongs to."""
+        family = key.split("/", 1)[0]
+        if family not in self._rows:
+            self._rows[family] = Rows(self._new_forward())
+        return self._rows[family]
+
+    def families(self, requests: Sequence[Request]) -> list[tuple[Rows, list[int]]]:
+        """For each family its rows and the positions of its requests."""
+        found: dict[str, list[int]] = {}
+        for position, request in enumerate(requests):
+            found.setdefault(request.key.split("/", 1)[0], []).append(position)
+        return [(self.rows(family), positions) for family, positions in sorted(found.items())]
+
+
+def _common_prefix(a: list[int], b: list[int]) -> int:
+    limit = min(len(a), len(b))
+    if a[:limit] == b[:limit]:
+        return limit
+    return next(i for i in range(limit) if a[i] != b[i])
+
+
+def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
+    """The prefixes of at least `MIN_PREFIX` tokens that two prompts or more share, one per family of prompts.
+
+    Where there are such families, a prompt without one brings all but its last tokens, so that what remains of every
+    prompt is short: a pass is padded to its longest row.
+    """
+    prefixes: list[list[int]] = []
+    alone: list[list[int]] = []
+    family: list[int] = []
+    members = 0
+    for prompt in [*sorted(prompts), []]:
+        shared = _common_prefix(family, prompt)
+        if members and shared >= max(MIN_PREFIX, len(family) // 2):
+            family, members = family[:shared], members + 1
+            continue
+        if members > 1:
+            prefixes.append(family)
+        elif members and len(family) > 3 * MIN_PREFIX:
+            alone.append(family[:-MIN_PREFIX])
+        family, members = prompt, 1
+    return prefixes + alone if prefixes else []
