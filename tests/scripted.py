@@ -64,9 +64,9 @@ def written_call(lark: str) -> str:
     for argument, schema in re.findall(rf"(?m)^{name}_([a-z]+): %json (.*)$", lark):
         known = json.loads(schema)
         arguments[argument] = known["enum"][0] if "enum" in known else known.get("minimum", "the machine")
-    items = re.findall(rf'(?m)^{name}_ids_\d+_0: "\\"(E\d+)\\""', lark)
+    items = re.findall(rf'(?m)^{name}_ids_\d+_\d+: "\\"(E\d+)\\""', lark)
     if items:
-        arguments["ids"] = items
+        arguments["ids"] = list(dict.fromkeys(items))  # all of them, which is never too few
     return json.dumps({"name": name, "arguments": arguments})
 
 

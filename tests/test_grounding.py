@@ -11,7 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.grounding import Grounds, dossier_texts, format_price, grounds, quotation_grammar, sentence_grammar, ungrounded
+from panel.grounding import (
+    Grounds,
+    dossier_texts,
+    format_price,
+    grounds,
+    quotation_grammar,
+    sentence_grammar,
+    ungrounded,
+)
 from panel.pages.words import money
 from panel.personas import load_personas
 from panel.records import Dossier, Persona, PricePlan
@@ -66,7 +74,17 @@ def test_every_text_of_the_dossier_counts(dossier: Dossier) -> None:
 
 
 def test_names_are_what_is_capitalised_or_numbered(ground: Grounds) -> None:
-    for name in ("Lanternfish 1.2", "Bramble", "Quaydb", "Norway", "Apache-2.0", "$12 per", "40 million", "9 seconds", "2 days"):
+    for name in (
+        "Lanternfish 1.2",
+        "Bramble",
+        "Quaydb",
+        "Norway",
+        "Apache-2.0",
+        "$12 per",
+        "40 million",
+        "9 seconds",
+        "2 days",
+    ):
         assert name in ground.names
     # The persona brings a short list of terms of its own.
     assert "SLA" in ground.names
@@ -147,6 +165,7 @@ def test_a_quotation_is_the_fact_as_the_rest_of_a_sentence(fact: str, quoted: st
         ("It has an SLO.", ["SLO"]),
         ("Sound. Fine words follow. They do not end.", []),
         ("It works, Sound or not.", ["Sound"]),
+        ("It keeps Letters.", ["Letters"]),
         ("It is a WebAssembly tool.", ["WebAssembly"]),
         ("WebAssembly makes it safe.", ["WebAssembly"]),
         ("It has iOS support.", ["iOS"]),

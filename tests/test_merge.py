@@ -28,7 +28,12 @@ def reviews(verdicts: Verdicts, chances: Sequence[float] | None = None) -> list[
     for slug, verdict, chance in zip(PERSONA_SLUGS, verdicts, chances, strict=False):
         data: dict[str, Any] = {"persona": slug, "status": "unscored", "reason": "it broke", "provenance": PROVENANCE}
         if verdict != "U":
-            data |= {"status": "scored", "decision": "ship" if verdict == "S" else "skip", "p_ship": chance, "reason": None}
+            data |= {
+                "status": "scored",
+                "decision": "ship" if verdict == "S" else "skip",
+                "p_ship": chance,
+                "reason": None,
+            }
         made.append(Review.model_validate(data))
     return made
 
@@ -99,7 +104,9 @@ def test_between_equals_the_surer_panel_decides() -> None:
     surer, calmer = ("SSKK", [0.9, 0.7, 0.4, 0.4]), ("SSKK", [0.6, 0.6, 0.5, 0.5])
     slug, why = pick(calmer, surer)
     assert slug == "b"
-    assert why == "2 of 4 reviewers would ship B and 2 of 4 A; the panel is surer of B (mean p(ship) 0.60 against 0.55)."
+    assert (
+        why == "2 of 4 reviewers would ship B and 2 of 4 A; the panel is surer of B (mean p(ship) 0.60 against 0.55)."
+    )
 
 
 def test_a_tie_has_no_favourite() -> None:
@@ -165,8 +172,8 @@ def plan(price: float, **fields: Any) -> dict[str, Any]:
         ([plan(0.002, per="1,000 tokens", period="once")], "is $0.002 per 1,000 tokens, once."),
         ([plan(9.5, currency="EUR", per="server")], "is €9.50 per server, a month."),
         # 100 a year is less than 12 a month, which makes 144
-        ([plan(12, plan="Monthly"), plan(100, plan="Yearly", period="year")], "Its cheapest paid plan, Yearly, is $100"),
-        ([plan(12, plan="Monthly"), plan(150, plan="Yearly", period="year")], "Its cheapest paid plan, Monthly, is $12"),
+        ([plan(12, plan="Monthly"), plan(100, plan="Yearly", period="year")], "cheapest paid plan, Yearly, is $100"),
+        ([plan(12, plan="Monthly"), plan(150, plan="Yearly", period="year")], "cheapest paid plan, Monthly, is $12"),
     ],
 )  # fmt: skip
 def test_the_price_is_worked_out_from_the_plans(plans: list[dict[str, Any]], says: str) -> None:

@@ -64,7 +64,7 @@ def test_a_template_that_is_missing_or_broken_is_noticed_at_once(folder: Path, n
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="there is no such folder. Fix: name a folder of"):
+    with pytest.raises(SetupError, match=r"there is no such folder\. Fix: name a folder of"):
         Prompts(tmp_path / "nowhere")
 
 

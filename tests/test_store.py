@@ -20,7 +20,9 @@ PROVENANCE = Provenance(
     model="m", model_sha256="0", engine="e", engine_version="1", persona_sha256="0", prompt_sha256="0",
     dossier_sha256="0", seed=0,
 )  # fmt: skip
-REVIEW = Review(persona="builder", status="scored", decision="ship", p_ship=0.75, quote="So. “é”", provenance=PROVENANCE)
+REVIEW = Review(
+    persona="builder", status="scored", decision="ship", p_ship=0.75, quote="So. “é”", provenance=PROVENANCE
+)
 
 
 @pytest.fixture
@@ -42,8 +44,8 @@ def journal(store: Store) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("model", "other"), ("model_sha256", "1"), ("engine", "other"), ("engine_version", "2"), ("persona_sha256", "1"),
-        ("prompt_sha256", "1"), ("dossier_sha256", "1"), ("seed", 1),
+        ("model", "other"), ("model_sha256", "1"), ("engine", "other"), ("engine_version", "2"),
+        ("persona_sha256", "1"), ("prompt_sha256", "1"), ("dossier_sha256", "1"), ("seed", 1),
     ],
 )  # fmt: skip
 def test_the_key_follows_all_that_a_review_depends_on(field: str, value: object) -> None:
@@ -133,9 +135,7 @@ def test_every_computation_is_a_line(store: Store) -> None:
 
 
 def test_lines_do_not_mix(store: Store) -> None:
-    threads = [
-        threading.Thread(target=lambda n=n: [save(store, f"{n}-{i}") for i in range(10)]) for n in range(4)
-    ]
+    threads = [threading.Thread(target=lambda n=n: [save(store, f"{n}-{i}") for i in range(10)]) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_a_person_can_mend(tmp_path:
 
 def record(dossier: Dossier, *slugs: str) -> Comparison:
     dossiers = [dossier.model_copy(update={"slug": slug}) for slug in slugs]
-    return merge(dossiers, dict.fromkeys(slugs, [REVIEW]), created="")
+    return merge(dossiers, {slug: [REVIEW] for slug in slugs}, created="")
 
 
 def test_one_folder_per_set_of_tools(store: Store, dossier: Dossier) -> None:

@@ -28,7 +28,7 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     ),
     "says nothing after its opening words": (" it is one of those.", "E3", " backups stop while the index is rebuilt."),
     "is not supported by E1": (
-        " gardens bloom beside quiet parallel roads.", "E1", " queries run beside quiet parallel cores.",
+        " gardens bloom beside quiet parallel roads.", "E1", " queries run in parallel across quiet roads.",
     ),
     "repeats itself": (
         " queries run in parallel and queries run in parallel.", "E1", " queries run in parallel across every core.",
@@ -41,7 +41,7 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         " backups never stop while the nightly index is rebuilt.", "E3",
         " backups stop while the nightly index is rebuilt.",
     ),
-    "does not end": (" queries run in parallel across every core of", "E1", " queries run in parallel across every core."),
+    "does not end": (" queries run in parallel across every", "E1", " queries run in parallel across every core."),
     "says what another beat says": (
         " the manual shows a complete example with each command.", "E2", " the manual has a complete example.",
     ),
@@ -57,7 +57,9 @@ def ground(dossier: Dossier, persona: Callable[[str], Persona]) -> Grounds:
 def check(dossier: Dossier, ground: Grounds) -> Callable[..., list[str]]:
     """The messages that a beat made of the stem and `rest` gets."""
 
-    def do(rest: str, cites: str, *, stem: str = STEM, verbatim: bool = False, others: Sequence[str] = (OTHER,)) -> list[str]:
+    def do(
+        rest: str, cites: str, *, stem: str = STEM, verbatim: bool = False, others: Sequence[str] = (OTHER,)
+    ) -> list[str]:
         beat = Beat(name="primitive", text=stem + rest, cites=tuple(cites.split()), verbatim=verbatim)
         problems = check_beat(beat, stem, {e.id: e for e in dossier.evidence}, ground, others)
         assert all(p.beat == "primitive" for p in problems)
@@ -79,17 +81,21 @@ def test_its_clean_twin_passes(check: Callable[..., list[str]], problem: str) ->
 
 
 def test_words_of_the_stem_are_no_answer(check: Callable[..., list[str]]) -> None:
-    """Three of its five content words stand in the stem; two of five stand in E1, which is support enough."""
-    stem = "The developer experience holds up, because"
-    assert check(" the developer experience holds queries parallel.", "E1", stem=stem) == ["only repeats its opening words"]
-    assert check(" the experience is of parallel queries and cores.", "E1", stem=stem) == []
+    """E2 says all of it, and so did the stem already."""
+    stem = "With each command that the manual shows"
+    assert check(" the manual shows each command.", "E2", stem=stem) == ["only repeats its opening words"]
+    assert check(" a complete example is shown.", "E2", stem=stem) == []
 
 
 @pytest.mark.parametrize(
     ("text", "kept", "turned"),
     [
         ("It doesn't need an account to start.", " it doesn't need an account.", " it does need an account to start."),
-        ("It doesn’t need an account to start.", " it needs no account to start.", " an account is what it needs to start."),
+        (
+            "It doesn’t need an account to start.",
+            " it needs no account to start.",
+            " an account is what it needs to start.",
+        ),
         ("Exports cannot be scheduled.", " exports cannot be scheduled.", " exports can be scheduled."),
         ("Exports can be scheduled by anyone.", " anyone schedules exports.", " nobody schedules exports."),
         ("The vendor lacks an audit report.", " the vendor lacks an audit report.", " the vendor has an audit report."),
@@ -141,7 +147,9 @@ def test_a_quotation_is_held_to_its_words_alone(check: Callable[..., list[str]],
     assert check(rest, "E2 E77", verbatim=True) == ["cites E77, which is not in the dossier"]
 
 
-def test_every_fact_of_a_dossier_can_be_quoted(check: Callable[..., list[str]], dossier: Dossier, ground: Grounds) -> None:
+def test_every_fact_of_a_dossier_can_be_quoted(
+    check: Callable[..., list[str]], dossier: Dossier, ground: Grounds
+) -> None:
     for item in dossier.evidence:
         rest = json.loads(quotation_grammar(item.text, ground.names).text.removeprefix("start: "))
         assert check(rest, item.id, verbatim=True) == []
@@ -163,12 +171,12 @@ def test_support_is_the_share_of_words_that_the_evidence_has(fact: Callable[...,
     assert support("backups stop, gardens bloom", evidence) == 0.5
     assert support("it is", evidence) == 0.0
     assert support("backups stop", []) == 0.0
-    assert 0.25 < SUPPORT < 0.5
 
 
 def test_support_may_come_from_several_pieces(check: Callable[..., list[str]]) -> None:
-    """Of audited, backups, give, complete, ideas E2 has one, and E2, E3 and E8 together have three."""
-    rest = " audited backups give complete ideas."
+    """Of audited, backups, stop, complete, ideas E2 has one, and E2, E3 and E8 together have four."""
+    assert 1 / 5 < SUPPORT <= 4 / 5
+    rest = " audited backups stop complete ideas."
     assert check(rest, "E2") == ["is not supported by E2"]
     assert check(rest, "E2 E3 E8") == []
 

@@ -15,8 +15,8 @@ from panel.requests import Grammar, Message
 from tests.engines.walks import admits, walk
 
 TERMS = (
-    "Lanternfish 1.2", "Apache-2.0", "$12 per", "C++", "I/O", "50% off", "“Quoted” 'It's'", "Łódź", "sandbox", "a.b(c)[d]",
-    "back\\slash", "#1", "sandboxing", "re-run", "étude",
+    "Lanternfish 1.2", "Apache-2.0", "$12 per", "C++", "I/O", "50% off", "“Quoted” 'It's'", "Łódź", "sandbox",
+    "a.b(c)[d]", "back\\slash", "#1", "sandboxing", "re-run", "étude",
 )  # fmt: skip
 
 
@@ -43,7 +43,9 @@ def test_marks_that_steer_the_model_are_read_as_nothing(codec: Codec, text: str,
     assert codec.decode(codec.encode(text)) == read
 
 
-@given(st.lists(st.sampled_from(["<|im_", "end|>", "start|>", "<|im_end|>", "<|im_start|>", "<file", "_sep>", "a", "<|"])))
+@given(
+    st.lists(st.sampled_from(["<|im_", "end|>", "start|>", "<|im_end|>", "<|im_start|>", "<file", "_sep>", "a", "<|"]))
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_control_token_is_left_however_it_is_cut(codec: Codec, parts: list[str]) -> None:
     control = {index for index, token in codec.tokenizer.added_tokens_decoder.items() if token.special}
@@ -117,7 +119,9 @@ def test_everything_else_is_not_admitted(codec: Codec, text: str) -> None:
     assert not admits(codec, words("Lanternfish 1.2", "$12 per"), text)
 
 
-@pytest.mark.parametrize("text", [" it runs.", " it, it, it.", " a a a a a a.", " runs Lanternfish 1.2.", " $12 per.", " a."])
+@pytest.mark.parametrize(
+    "text", [" it runs.", " it, it, it.", " a a a a a a.", " runs Lanternfish 1.2.", " $12 per.", " a."]
+)
 def test_plain_sentences_are_admitted(codec: Codec, text: str) -> None:
     assert admits(codec, words("Lanternfish 1.2", "$12 per"), text)
 

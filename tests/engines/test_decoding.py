@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from panel.engines.codec import Codec
-from panel.engines.decoding import MAX_ROWS, MIN_PREFIX, Lanes, generate, score, shared_prefixes
+from panel.engines.decoding import MAX_ROWS, generate, score
+from panel.engines.rows import MIN_PREFIX, Lanes, shared_prefixes
 from panel.requests import Completion, GenerateRequest, Grammar, Message, Sampling, ScoreRequest
 from tests.engines.tiny import Model, TinyForward, write_tokenizer
 from tests.engines.walks import admitted
 
-LETTERS = Grammar("lark", "start: /[a-z ]{3,30}/ \".\"\n")
+LETTERS = Grammar("lark", 'start: /[a-z ]{3,30}/ "."\n')
 CHOICES = Grammar("lark", 'start: "the " (a | b) " the end."\na: /[a-m]{2,5}/\nb: "x" /[0-9]{1,4}/\n')
 FIXED = Grammar("lark", 'start: "the only answer there is."\n')
 
@@ -93,7 +93,7 @@ def test_one_by_one_or_together_in_any_order(machine: Callable[[], Machine]) -> 
     assert len({c.text for c in alone}) > 8, "texts that are all alike would prove nothing"
     assert machine().generate(requests) == alone
     for seed in range(5):
-        order = random.Random(seed).sample(range(len(requests)), len(requests))
+        order = random.Random(seed).sample(range(len(requests)), len(requests))  # noqa: S311
         assert machine().generate([requests[i] for i in order]) == [alone[i] for i in order]
 
 
@@ -102,7 +102,7 @@ def test_an_engine_that_has_worked_before_answers_the_same(machine: Callable[[],
     fresh = machine().generate(requests)
     used = machine()
     for seed in range(4):
-        dice = random.Random(seed)
+        dice = random.Random(seed)  # noqa: S311
         used.generate(dice.sample(requests, 5))
         used.score([ScoreRequest(f"draft/{k}", "Say more. " * k, (" a", " the")) for k in range(4)])
         assert used.generate(requests) == fresh
@@ -150,9 +150,7 @@ def plain(codec: Codec, model: Model, r: GenerateRequest) -> tuple[str, float]:
 def test_at_temperature_zero_it_is_the_likeliest_text(
     machine: Callable[[], Machine], codec: Codec, model: Model, grammar: Grammar
 ) -> None:
-    requests = [
-        request(f"draft/{n}", "Well? " * n, grammar=grammar, sampling=Sampling(0.0, 1.0, 60)) for n in range(6)
-    ]
+    requests = [request(f"draft/{n}", "Well? " * n, grammar=grammar, sampling=Sampling(0.0, 1.0, 60)) for n in range(6)]
     for r, completion in zip(requests, machine().generate(requests), strict=True):
         text, logprob = plain(codec, model, r)
         assert completion.text == text
@@ -183,7 +181,7 @@ def test_scores_are_those_of_a_plain_pass(machine: Callable[[], Machine], codec:
 def test_scores_are_the_same_in_any_order(machine: Callable[[], Machine]) -> None:
     requests = [ScoreRequest(f"weigh/{n}", "Fact. " * (n % 7) + f"{n} is", (" a", " it is")) for n in range(20)]
     alone = [machine().score([r])[0] for r in requests]
-    order = random.Random(3).sample(range(20), 20)
+    order = random.Random(3).sample(range(20), 20)  # noqa: S311
     assert machine().score([requests[i] for i in order]) == [alone[i] for i in order]
 
 

@@ -51,7 +51,7 @@ def run(agents: Sequence[Callable[[], None]]) -> None:
     threads = [threading.Thread(target=agent, daemon=True) for agent in agents]
     for thread in random.sample(threads, len(threads)):
         thread.start()
-        time.sleep(random.random() / 500)
+        time.sleep(random.random() / 500)  # noqa: S311
     for thread in threads:
         thread.join(5)
     assert not any(thread.is_alive() for thread in threads), "an agent waits for ever"
@@ -69,7 +69,7 @@ def test_batches_follow_the_steps_and_not_the_threads(attempt: int) -> None:
             for step in range(steps):
                 keys = [f"{name}/{step}/{k}" for k in range(2)]
                 got.setdefault(name, []).extend(c.text for c in scheduler.generate(ask(*keys)))
-                time.sleep(random.random() / 200)
+                time.sleep(random.random() / 200)  # noqa: S311
 
     run([lambda n=n, s=s: agent(n, s) for n, s in (("a", 1), ("b", 2), ("c", 3))])  # type: ignore[misc]
     assert engine.batches == [
@@ -77,7 +77,9 @@ def test_batches_follow_the_steps_and_not_the_threads(attempt: int) -> None:
         ["b/1/0", "b/1/1", "c/1/0", "c/1/1"],
         ["c/2/0", "c/2/1"],
     ]
-    assert got == {n: [f"{n}/{s}/{k}" for s in range(steps) for k in range(2)] for n, steps in (("a", 1), ("b", 2), ("c", 3))}
+    assert got == {
+        n: [f"{n}/{s}/{k}" for s in range(steps) for k in range(2)] for n, steps in (("a", 1), ("b", 2), ("c", 3))
+    }
 
 
 def test_scores_and_texts_are_asked_for_apart_and_in_that_order() -> None:
@@ -105,7 +107,7 @@ def test_who_leaves_lets_the_others_go_on() -> None:
     scheduler = Scheduler(engine, seats=2)
 
     def leaves() -> None:
-        with pytest.raises(ZeroDivisionError), scheduler.seat():
+        with pytest.raises(ZeroDivisionError), scheduler.seat():  # noqa: PT012
             time.sleep(0.02)
             raise ZeroDivisionError
 

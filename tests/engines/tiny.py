@@ -60,7 +60,7 @@ class Model:
 
 
 class TinyForward:
-    """`panel.engines.decoding.Forward` over a `Model`, with a cache of tokens and positions. Counts what it computes."""
+    """`panel.engines.rows.Forward` over a `Model`, with a cache of tokens and positions. Counts what it computes."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -94,6 +94,8 @@ class TinyForward:
             self.holes += len(seen) < slots + place + 1
             where = self._positions[row, seen]
             # A row that is only kept alive is given the end mark, anywhere; nobody looks at what comes out of that.
-            assert ids[row, place] == END or sorted(where) == list(range(len(seen))), "a position is missing, or there twice"
+            assert ids[row, place] == END or sorted(where) == list(range(len(seen))), (
+                "a position is missing, or there twice"
+            )
             out.append(self.model.logits(self._tokens[row, seen], where))
         return np.stack(out)

@@ -12,7 +12,7 @@ from panel.draft import plan_beats
 from panel.engines.scripted import ScriptedEngine
 from panel.errors import DraftError
 from panel.prompts import Prompts
-from panel.records import Dossier, Persona, PricePlan
+from panel.records import Calibration, Dossier, Persona, PricePlan
 from panel.reviewer.desk import Desk
 from panel.reviewer.tools import (
     FinalAnswer,
@@ -36,12 +36,11 @@ def desk(dossier: Dossier, persona: Callable[[str], Persona]) -> Desk:
 
 def test_weighing_notes_pulls_and_verdict(desk: Desk, scripted: ScriptedEngine, prompts: Prompts) -> None:
     """The scripted engine likes everything by 8 nats; sigmoid(8) = 0.9997."""
+    desk.persona = desk.persona.model_copy(update={"calibration": Calibration()})
     said = WeighEvidence(desk, scripted, prompts)()
     assert [pull.evidence for pull in desk.pulls.values()] == [f"E{n}" for n in range(1, 11)]
     assert {pull.log_odds for pull in desk.pulls.values()} == {8.0}
-    assert desk.decision == "ship"
-    assert desk.p_ship is not None
-    assert desk.p_ship > 0.9
+    assert (desk.decision, desk.p_ship) == ("ship", 0.9997)
     assert "E1 +8.0" in said
     assert said.endswith("On balance: ship.")
 
@@ -172,15 +171,12 @@ def test_a_spoilt_answer_is_refused_with_the_reason(
     assert ready.tries == 1
 
 
-def test_what_was_right_stands_and_what_was_wrong_is_remembered(
-    answer: FinalAnswer, ready: Desk, beats: list[dict[str, Any]]
-) -> None:
+def test_what_was_right_stands(answer: FinalAnswer, ready: Desk, beats: list[dict[str, Any]]) -> None:
     good = beats[1]["text"]
     beats[1]["text"] = good.replace(".", ", says Oracle.")
     with pytest.raises(DraftError):
         answer("ship", beats)
     assert set(ready.standing) == {b["name"] for b in beats} - {"dx-bet"}
-    assert ready.failed == {"dx-bet": set(beats[1]["cites"])}
     beats[1]["text"] = good
     answer("ship", beats)
     assert (ready.tries, len(ready.beats)) == (2, 5)
