@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from panel.engines.codec import Codec
 from panel.engines.decoding import generate, score
@@ -22,19 +22,19 @@ class LocalEngine:
         self.codec = codec
         self._info = info
         self._lanes = Lanes(new_forward)
-        self._lock = threading.Lock()
+        # One thread for all of them: a runtime keeps working memory for every thread that calls it, and reviewers come
+        # in eights. Called from theirs, OpenVINO held 7.3 GB after two comparisons; called from one, 4.3 GB.
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
 
     @property
     def info(self) -> EngineInfo:
         return self._info
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
-        with self._lock:
-            return generate(self._lanes, self.codec, requests)
+        return self._worker.submit(generate, self._lanes, self.codec, requests).result()
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        with self._lock:
-            return score(self._lanes, self.codec, requests)
+        return self._worker.submit(score, self._lanes, self.codec, requests).result()
 
     def count_tokens(self, text: str) -> int:
         return len(self.codec.encode(text))

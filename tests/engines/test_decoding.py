@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from panel.engines.codec import Codec
 from panel.engines.decoding import MAX_ROWS, generate, score
+from panel.engines.local import LocalEngine
 from panel.engines.rows import MIN_PREFIX, Lanes, shared_prefixes
-from panel.requests import Completion, GenerateRequest, Grammar, Message, Sampling, ScoreRequest
+from panel.requests import Completion, EngineInfo, GenerateRequest, Grammar, Message, Sampling, ScoreRequest
 from tests.engines.tiny import Model, TinyForward, write_tokenizer
 from tests.engines.walks import admitted
 
@@ -304,6 +307,39 @@ def test_the_opening_is_read_and_not_repeated(machine: Callable[[], Machine], co
     assert not with_opening.text.startswith("So")
     assert with_opening.prompt_tokens == without.prompt_tokens + len(codec.encode("So it is that"))
     assert with_opening.text != without.text
+
+
+# --------------------------------------------------------------------------------------------------------- threads
+
+
+def test_an_engine_works_in_one_thread_whoever_asks(codec: Codec, model: Model, machine: Callable[[], Machine]) -> None:
+    """A runtime keeps working memory for every thread that calls it; and no two batches may share a cache at a time."""
+    seen: set[int] = set()
+
+    class Noting(TinyForward):
+        def reset(self) -> None:
+            seen.add(threading.get_ident())
+            super().reset()
+
+        def extend(self, *arguments: Any) -> Any:
+            seen.add(threading.get_ident())
+            return super().extend(*arguments)
+
+    engine = LocalEngine(EngineInfo("tiny", "1", "m", "0"), codec, lambda: Noting(model))
+    requests = mixed()
+    found: dict[int, Completion] = {}
+
+    def agent(n: int) -> None:
+        found[n] = engine.generate([requests[n]])[0]
+        engine.score([ScoreRequest(f"weigh/{n}", f"Number {n} is", (" a",))])
+
+    threads = [threading.Thread(target=agent, args=(n,)) for n in range(len(requests))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[n] for n in range(len(requests))] == machine().generate(requests)
+    assert len(seen) == 1
 
 
 # -------------------------------------------------------------------------------------------------- shared prefixes
