@@ -32,8 +32,10 @@ help:
 demo: $(VENV)/.demo model
 	$(VENV)/$(BIN)/review-panel compare $(CASES) --open
 
+# In two processes: tests that press Ctrl-C do not share one with native libraries and browsers.
 test: $(VENV)/.dev model
-	$(VENV)/$(BIN)/python -m pytest -m "not torch"
+	$(VENV)/$(BIN)/python -m pytest -m "not torch and not model and not browser"
+	$(VENV)/$(BIN)/python -m pytest -m "(model or browser) and not torch"
 
 test-torch: $(TORCH_VENV)/.torch
 	$(TORCH_VENV)/$(BIN)/review-panel models pull embedded
