@@ -32,7 +32,8 @@ help:
 demo: $(VENV)/.demo model
 	$(VENV)/$(BIN)/review-panel compare $(CASES) --open
 
-# In two processes: tests that press Ctrl-C do not share one with native libraries and browsers.
+# In two processes: a test that presses Ctrl-C does not share one with native libraries. Where an OpenVINO engine was
+# loaded and freed before, the signal ends the process with a segmentation fault (in a run, the engine is never freed).
 test: $(VENV)/.dev model
 	$(VENV)/$(BIN)/python -m pytest -m "not torch and not model and not browser"
 	$(VENV)/$(BIN)/python -m pytest -m "(model or browser) and not torch"
