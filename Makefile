@@ -1,9 +1,10 @@
 # What a person or a machine runs here. Everything but `lock` needs only make and Python 3.11 or later with pip and venv.
 #
 #   make demo         the comparison of the README, from nothing: packages, model, page
-#   make test         the tests, without PyTorch (the embedded model is fetched first)
+#   make test         the tests, without PyTorch (the embedded model is fetched first, with and without its adapter)
 #   make test-torch   the tests that need PyTorch, in an environment of their own
 #   make lint         ruff and mypy
+#   make adapter      train the adapter of the embedded model again, calibrate, and measure (about an hour)
 #   make lock         resolve requirements/*.txt anew from pyproject.toml (needs uv)
 #   make clean        remove the environments and what tools have left; models stay in their cache
 #
@@ -23,32 +24,46 @@ BIN := Scripts
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint lock clean model
+.PHONY: help demo test test-torch lint adapter lock clean model base-model
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,8s/^# *//p' Makefile
+	@sed -n '3,9s/^# *//p' Makefile
 
 demo: $(VENV)/.demo model
 	$(VENV)/$(BIN)/review-panel compare $(CASES) --open
 
 # In two processes: a test that presses Ctrl-C does not share one with native libraries. Where an OpenVINO engine was
 # loaded and freed before, the signal ends the process with a segmentation fault (in a run, the engine is never freed).
-test: $(VENV)/.dev model
+test: $(VENV)/.dev model base-model
 	$(VENV)/$(BIN)/python -m pytest -m "not torch and not model and not browser"
 	$(VENV)/$(BIN)/python -m pytest -m "(model or browser) and not torch"
 
 test-torch: $(TORCH_VENV)/.torch
 	$(TORCH_VENV)/$(BIN)/review-panel models pull embedded
+	$(TORCH_VENV)/$(BIN)/review-panel models pull embedded-base
 	$(TORCH_VENV)/$(BIN)/python -m pytest -m torch
 
 lint: $(VENV)/.dev
 	$(VENV)/$(BIN)/ruff check .
 	$(VENV)/$(BIN)/mypy
 
+# Written into panel/engines/embedded_adapter and personas/calibrations.yaml; nothing is fitted on dev or test.
+adapter: $(TORCH_VENV)/.torch $(VENV)/.dev
+	$(TORCH_VENV)/$(BIN)/python -m evals.adapter.train
+	$(VENV)/$(BIN)/review-panel models pull embedded
+	$(VENV)/$(BIN)/review-panel personas calibrate
+	$(TORCH_VENV)/$(BIN)/review-panel personas calibrate --engine transformers
+	$(VENV)/$(BIN)/python -m evals.gold --baselines
+	$(VENV)/$(BIN)/python -m evals.probe
+
 # Idempotent: checks the files and says nothing where they are there.
 model: | $(VENV)/.demo
 	$(VENV)/$(BIN)/review-panel models pull embedded
+
+# The same weights without our adapter, which tests compare with what was published.
+base-model: | model
+	$(VENV)/$(BIN)/review-panel models pull embedded-base
 
 # ------------------------------------------------------------------------------------------------ environments
 # Each environment keeps a stamp per lock file: while neither the lock nor pyproject.toml changes, nothing is done.
@@ -95,7 +110,7 @@ lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv" >&2; exit 1; }
 	$(COMPILE) --generate-hashes pyproject.toml requirements/build.in -o requirements/demo.txt
 	$(COMPILE) --generate-hashes --extra dev -c requirements/demo.txt pyproject.toml requirements/build.in -o requirements/dev.txt
-	$(COMPILE) --extra torch -c requirements/dev.txt pyproject.toml -o requirements/torch.all
+	$(COMPILE) --extra torch --extra train -c requirements/dev.txt pyproject.toml -o requirements/torch.all
 	echo "# what PyTorch adds to dev.txt, written by: make lock" > requirements/torch.txt
 	awk -F== 'NR == FNR { known[$$1]; next } !/^(#|nvidia|cuda|triton)/ && !($$1 in known)' \
 		requirements/dev.txt requirements/torch.all >> requirements/torch.txt

@@ -1,161 +1,185 @@
-"""How right the weighing and the verdicts are against gold, and the calibration that follows from the train split.
+"""How right the panel is against gold: the sign of every fact, the verdict on every tool, beside three yardsticks.
 
-    python -m evals.gold                 table for dev (sign AUC, verdicts right, Brier score, correlation)
-    python -m evals.gold --part test     the same for test
-    python -m evals.gold --fit           the calibration of each persona, fitted on train, to put into personas/*.md
+    python -m evals.gold                          dev: sign AUC, verdicts right, Brier score, each with its 95% interval
+    python -m evals.gold --part test              the same for test
+    python -m evals.gold --part test --baselines  and what a constant, a lexicon and the model asked at once give
+    python -m evals.gold --model embedded-base    the model without its adapter (few-shot prompts)
 
-Pulls are computed once per case and kept under --out, keyed by what they depend on.
+Intervals: Wilson's for shares, a bootstrap over tools for the rest. Pulls are kept under --out and computed once.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import itertools
-import json
-import math
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import numpy as np
-import yaml
+import typer
 
+from evals.bank import Bank
+from evals.baselines import Judge, always_ship, asked_directly, fitted, sentiment
+from evals.intervals import Estimate, auc, bootstrap, wilson
+from evals.shared import CASES, note, report, run
 from panel.decide import decide
-from panel.dossier import dossier_sha256, load_dossier
 from panel.engines import open_engine
-from panel.files import write_atomic
+from panel.errors import SetupError
+from panel.gold import Case, Part, load_cases
 from panel.personas import load_personas
 from panel.prompts import Prompts
-from panel.records import PERSONA_SLUGS, Calibration, Dossier, Persona, Pull
-from panel.requests import Engine
-from panel.weigh import weigh
+from panel.records import PERSONA_SLUGS, Persona
+from panel.run import calibrate_for
 
-CASES = Path(__file__).parent / "cases"
-SPLIT = Path(__file__).parent / "split.yaml"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+POOL = Path("outputs/evals/bank")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One tool with its gold: verdicts by persona, signs by evidence and persona."""
+class Verdict:
+    """One persona on one tool: what the panel says, and what gold says."""
 
-    dossier: Dossier
-    verdicts: dict[str, str]
-    signs: dict[str, dict[str, int]]
+    tool: str
+    persona: str
+    clear: bool
+    p_ship: float
+    ship: bool
 
-
-def load_cases(part: str) -> list[Case]:
-    """The cases of one part of the split (train, dev or test)."""
-    names = yaml.safe_load(SPLIT.read_text(encoding="utf-8"))[part]
-    cases = []
-    for name in names:
-        gold = yaml.safe_load((CASES / name / "gold.yaml").read_text(encoding="utf-8"))
-        cases.append(Case(load_dossier(CASES / name), gold["verdicts"], gold["pulls"]))
-    return cases
+    @property
+    def right(self) -> bool:
+        return (self.p_ship >= 0.5) == self.ship
 
 
-def auc(higher: list[float], lower: list[float]) -> float:
-    """Chance that one of `higher` exceeds one of `lower`, ties counting half (Mann-Whitney U / nm)."""
-    if not higher or not lower:
-        return math.nan
-    wins = sum((a > b) + 0.5 * (a == b) for a in higher for b in lower)
-    return wins / (len(higher) * len(lower))
+def open_bank(engine: str, model: str, out: Path) -> tuple[Bank, list[Persona]]:
+    """A bank on this engine, and the personas with their calibrations for it."""
+    opened = open_engine(engine, model)
+    prompts = Prompts()
+    personas = calibrate_for(load_personas(), prompts, opened)
+    if not all(persona.calibration.fitted for persona in personas):
+        note(f"warning: {model} on {engine} is judged on the default calibration; see review-panel personas calibrate")
+    return Bank(opened, prompts, personas, out), personas
 
 
-def pulls_of(engine: Engine, prompts: Prompts, persona: Persona, dossier: Dossier, out: Path) -> list[Pull]:
-    """The pulls of one persona on one tool before its calibration, from `out` where they are known."""
-    about = [engine.info.model_sha256, engine.info.engine, engine.info.engine_version, prompts.render(
-        "weigh", examples=persona.examples, audience=persona.audience, fact="?"), dossier_sha256(dossier)]  # fmt: skip
-    path = out / f"{dossier.slug}.{persona.slug}.{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}.json"
-    if path.is_file():
-        return [Pull.model_validate(item) for item in json.loads(path.read_text(encoding="utf-8"))]
-    pulls = weigh(engine, prompts, persona.model_copy(update={"calibration": Calibration()}), dossier.evidence)
-    write_atomic(path, json.dumps([pull.model_dump() for pull in pulls]) + "\n")
-    return pulls
+def judge_panel(bank: Bank, personas: Sequence[Persona], cases: Sequence[Case]) -> list[Verdict]:
+    """The panel's verdicts on `cases`."""
+    bank.load(item for case in cases for item in case.dossier.evidence)
+    found = []
+    for persona, case in itertools.product(personas, cases):
+        evidence = case.dossier.evidence
+        p_ship = decide(persona, evidence, bank.pulls(persona, evidence))[1]
+        found.append(_verdict(persona, case, p_ship))
+    return found
 
 
-def calibrated(pulls: list[Pull], neutral: float) -> list[Pull]:
-    """What `weigh` makes of them: zero is where facts without bearing are."""
-    return [Pull(evidence=p.evidence, log_odds=round(p.log_odds - neutral, 3)) for p in pulls]
-
-
-def mean_pull(persona: Persona, dossier: Dossier, pulls: list[Pull]) -> float:
-    """The number that `decide` calibrates: what it makes of the pulls with intercept 0 and slope 1."""
-    plain = persona.model_copy(update={"calibration": Calibration(intercept=0.0, slope=1.0)})
-    p = decide(plain, dossier.evidence, pulls)[1]
-    return math.log(p / (1 - p))
-
-
-def fit(values: list[float], ships: list[bool], penalty: float = 0.02) -> tuple[float, float]:
-    """Intercept and slope of a logistic regression with an L2 penalty on the standardised slope (Newton's method).
-
-    The prior says nothing about the base rate: the two classes weigh the same.
-    """
-    x, y = np.array(values), np.array(ships, float)
-    centre, spread = x.mean(), x.std()
-    z = (x - centre) / spread
-    weights = np.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean())) / len(y)
-    beta = np.zeros(2)
-    design = np.stack([np.ones_like(z), z], axis=1)
-    ridge = np.diag([0.0, penalty])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-design @ beta))
-        gradient = design.T @ (weights * (y - p)) - ridge @ beta
-        hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + ridge
-        beta = beta + np.linalg.solve(hessian, gradient)
-    slope = float(beta[1] / spread)
-    return float(beta[0] - slope * centre), slope
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m evals.gold", description=__doc__.split("\n")[0])
-    parser.add_argument("--part", choices=("train", "dev", "test"), default="dev")
-    parser.add_argument("--fit", action="store_true", help="print calibrations fitted on train, and measure nothing")
-    parser.add_argument("--engine", default="openvino")
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--out", type=Path, default=Path("outputs/evals/pulls"), help="where pulls are kept")
-    arguments = parser.parse_args()
-    engine = open_engine(arguments.engine, arguments.model)
-    prompts, personas = Prompts(), load_personas()
-    cases = load_cases("train" if arguments.fit else arguments.part)
-    chances: dict[str, list[float]] = {slug: [] for slug in PERSONA_SLUGS}
-    right = total = 0
-    brier = 0.0
+def judge_baseline(
+    judge: Judge, personas: Sequence[Persona], train: Sequence[Case], cases: Sequence[Case]
+) -> list[Verdict]:
+    """A baseline's verdicts on `cases`, its threshold fitted on `train`."""
+    found = []
     for persona in personas:
-        values: list[float] = []
-        good: list[float] = []
-        bad: list[float] = []
-        idle: list[float] = []
-        hits = 0
-        neutral = 0.0 if arguments.fit else persona.calibration.neutral
-        for number, case in enumerate(cases, 1):
-            print(f"\r{persona.slug} {number}/{len(cases)} ", end="", file=sys.stderr, flush=True)
-            pulls = calibrated(pulls_of(engine, prompts, persona, case.dossier, arguments.out), neutral)
-            values.append(mean_pull(persona, case.dossier, pulls))
-            good += [p.log_odds for p in pulls if case.signs[p.evidence][persona.slug] > 0]
-            idle += [p.log_odds for p in pulls if case.signs[p.evidence][persona.slug] == 0]
-            bad += [p.log_odds for p in pulls if case.signs[p.evidence][persona.slug] < 0]
-            decision, p_ship = decide(persona, case.dossier.evidence, pulls)
-            chances[persona.slug].append(p_ship)
-            hits += decision == case.verdicts[persona.slug]
-            brier += (p_ship - (case.verdicts[persona.slug] == "ship")) ** 2
-        print("\r", end="", file=sys.stderr)
-        ships = [case.verdicts[persona.slug] == "ship" for case in cases]
-        if arguments.fit:
-            neutral = round(float(np.mean(idle)), 3)
-            intercept, slope = fit([value - neutral for value in values], ships)
-            fitted = f"{{neutral: {neutral}, intercept: {intercept:.3f}, slope: {slope:.3f}}}"
-            print(f"{persona.slug:20} calibration: {fitted}")
-            continue
-        right, total = right + hits, total + len(cases)
-        judged = list(zip(values, ships, strict=True))
-        order = auc([v for v, ship in judged if ship], [v for v, ship in judged if not ship])
-        print(f"{persona.slug:20} sign AUC {auc(good, bad):.3f}  verdict AUC {order:.3f}  right {hits}/{len(cases)}")
-    if not arguments.fit:
-        pairs = [np.corrcoef(chances[a], chances[b])[0, 1] for a, b in itertools.combinations(PERSONA_SLUGS, 2)]
-        print(f"{'all':20} right {right}/{total} ({right / total:.0%})  Brier {brier / total:.3f}  "
-              f"mean correlation of p_ship between personas {np.mean(pairs):.2f}")  # fmt: skip
+        ships = [case.gold.verdicts[persona.slug] == "ship" for case in train]
+        chances = fitted(judge(persona, train), ships, judge(persona, cases))
+        found += [_verdict(persona, case, p) for case, p in zip(cases, chances, strict=True)]
+    return found
+
+
+def _verdict(persona: Persona, case: Case, p_ship: float) -> Verdict:
+    slug = persona.slug
+    return Verdict(case.dossier.slug, slug, case.clear, p_ship, case.gold.verdicts[slug] == "ship")
+
+
+def sign_aucs(bank: Bank, personas: Sequence[Persona], cases: Sequence[Case]) -> dict[str, Estimate]:
+    """For each persona the chance that a fact that gold calls good pulls more than one that it calls bad."""
+    found: dict[str, Estimate] = {}
+    for persona in personas:
+        tools: list[list[tuple[float, int]]] = []
+        for case in cases:
+            signs = [case.gold.pulls.get(item.id, {}).get(persona.slug, 0) for item in case.dossier.evidence]
+            pulls = [pull.log_odds for pull in bank.pulls(persona, case.dossier.evidence)]
+            tools.append(list(zip(pulls, signs, strict=True)))
+
+        def figure(sample: Sequence[list[tuple[float, int]]]) -> float:
+            facts = [fact for tool in sample for fact in tool]
+            return auc([pull for pull, sign in facts if sign > 0], [pull for pull, sign in facts if sign < 0])
+
+        found[persona.slug] = bootstrap(tools, figure)
+    return found
+
+
+def summary(verdicts: Sequence[Verdict]) -> dict[str, Estimate]:
+    """Shares right (all, clear, split) and the Brier score."""
+    parts = {
+        "right": verdicts,
+        "clear": [v for v in verdicts if v.clear],
+        "split": [v for v in verdicts if not v.clear],
+    }
+    found = {name: wilson(sum(v.right for v in part), len(part)) for name, part in parts.items()}
+    by_tool = [list(group) for _, group in itertools.groupby(sorted(verdicts, key=_tool), key=_tool)]
+    found["brier"] = bootstrap(
+        by_tool, lambda sample: float(np.mean([(v.p_ship - v.ship) ** 2 for t in sample for v in t]))
+    )
+    return found
+
+
+def _tool(verdict: Verdict) -> str:
+    return verdict.tool
+
+
+def correlation(verdicts: Sequence[Verdict]) -> float:
+    """Mean correlation (Pearson) of p_ship between two personas over tools: what `effective_votes` rests on."""
+    columns = {slug: [v.p_ship for v in verdicts if v.persona == slug] for slug in PERSONA_SLUGS}
+    pairs = itertools.combinations(PERSONA_SLUGS, 2)
+    return float(np.mean([np.corrcoef(columns[a], columns[b])[0, 1] for a, b in pairs]))
+
+
+@app.command()
+def main(
+    part: Annotated[str, typer.Option(help="train, dev or test.")] = "dev",
+    engine: str = "openvino",
+    model: str = "embedded",
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also judge without weighing.")] = False,
+    out: Annotated[Path, typer.Option(help="Where pulls are kept.")] = POOL,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Signs and verdicts against gold."""
+    if part not in get_args(Part):
+        raise SetupError(f"unknown part {part!r}", field="--part", fix="choose train, dev or test")
+    chosen: Any = part
+    cases = load_cases(CASES, chosen)
+    bank, personas = open_bank(engine, model, out)
+    judged = {"panel": judge_panel(bank, personas, cases)}
+    if baselines:
+        train, plain = load_cases(CASES, "train"), open_engine(engine, "embedded-base")
+        judges = {"always ship": always_ship, "sentiment (VADER)": sentiment, "asked directly": asked_directly(plain)}
+        judged |= {name: judge_baseline(judge, personas, train, cases) for name, judge in judges.items()}
+    signs = sign_aucs(bank, personas, cases)
+    figures = {name: summary(verdicts) for name, verdicts in judged.items()}
+    rows = [["persona", "sign AUC", "verdicts right"]]
+    for slug in PERSONA_SLUGS:
+        own = [v for v in judged["panel"] if v.persona == slug]
+        rows.append([slug, signs[slug].plain(), wilson(sum(v.right for v in own), len(own)).share()])
+    rows += [[""], ["judge", "all right", "clear tools", "split tools", "Brier score"]]
+    rows += [
+        [name, f["right"].share(), f["clear"].share(), f["split"].share(), f["brier"].plain()]
+        for name, f in figures.items()
+    ]
+    agreement = correlation(judged["panel"])
+    wrong = [f"{v.tool}/{v.persona} {v.p_ship:.2f}" for v in judged["panel"] if not v.right]
+    result = {
+        "part": part,
+        "tools": len(cases),
+        "signs": {slug: vars(estimate) for slug, estimate in signs.items()},
+        "judges": {name: {key: vars(e) for key, e in f.items()} for name, f in figures.items()},
+        "correlation": agreement,
+        "wrong": wrong,
+    }
+    details = [
+        f"mean correlation of p_ship between personas: {agreement:.2f}",
+        f"wrong: {', '.join(wrong) or 'none'}",
+    ]
+    report(result, rows, details, as_json=as_json)
 
 
 if __name__ == "__main__":
-    main()
+    run(app)

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,12 +95,13 @@ def dossier_words(dossier: dict[str, Any]) -> set[str]:
 def check(text: str, words: set[str], persona: Persona, count: Count, where: str) -> None:
     """Count the names and numbers of one quote, and note those that are neither in `words` nor terms of the persona.
 
-    The persona's stems, which beats start with, excuse only what stands as it does there: a first word, and a number
-    word after the same word ("first ten").
+    The persona's stems, which beats start with, and what it says where a dossier is silent excuse only what stands as
+    it does there: a first word, and a number word after the same word ("first ten").
     """
     known = words | {word for term in persona.terms for word, _ in tokens(term)}
     lower = {part for word in known for part in (word.lower(), *word.lower().split("-"))}
-    stems = [[word for word, _ in tokens(stem)] for beat in persona.beats for stem in beat.stem.values()]
+    said = [text for beat in persona.beats for text in (*chain(*beat.stem.values()), beat.silent)]
+    stems = [[word for word, _ in tokens(text)] for text in said]
     firsts = {stem[0] for stem in stems if stem}
     pairs = {(a.lower(), b.lower()) for stem in stems for a, b in pairwise(stem)}
     count.quotes += 1

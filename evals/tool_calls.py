@@ -145,13 +145,16 @@ def _missing(record: Mapping[str, Any] | None, lengths: Mapping[str, int], seed:
 
 
 def run_seeds(folder: Path, seeds: Sequence[int], *, fresh: bool) -> None:
-    """Review the reference tools with every seed that is not done yet; the model is opened once, and only if needed."""
+    """Review the reference tools with every seed that is not done yet; the model is opened once."""
     from panel.dossier import dossier_sha256
+    from panel.engines import open_engine
     from panel.personas import load_personas, persona_sha256
     from panel.prompts import Prompts
-    from panel.run import compare, load_dossiers
+    from panel.run import calibrate_for, compare, load_dossiers
 
-    dossiers, personas, prompts = load_dossiers(case_folders()), load_personas(), Prompts()
+    dossiers, prompts = load_dossiers(case_folders()), Prompts()
+    engine = open_engine("openvino", "embedded")
+    personas = calibrate_for(load_personas(), prompts, engine)
     wanted = {(dossier_sha256(d), persona_sha256(p), prompts.sha256) for d in dossiers for p in personas}
 
     def is_done(seed: int) -> bool:
@@ -165,9 +168,6 @@ def run_seeds(folder: Path, seeds: Sequence[int], *, fresh: bool) -> None:
         note(f"{len(seeds) - len(todo)} of {len(seeds)} seeds are there already")
     if not todo:
         return
-    from panel.engines import open_engine
-
-    engine = open_engine("openvino", "embedded")
     for seed in todo:
         started = time.monotonic()
         # what an earlier, unfinished or outdated run left is not to be counted

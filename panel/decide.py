@@ -1,21 +1,28 @@
-"""From pulls to a verdict: p_ship = sigmoid(intercept + slope · mean of the lens-weighted pulls).
+"""From pulls to a verdict: p_ship = sigmoid(intercept + strengths · S − weaknesses · W).
 
-The mean is taken over distinct facts: what says the same thing twice counts once. Nothing here looks at the order
-of the evidence or runs a model.
+S and W are the sums of the pulls toward ship and toward skip, each weighted by the persona's lens, over distinct facts:
+what says the same thing twice counts once. A pull within the calibration's dead band weighs nothing, so facts without
+bearing cannot add up; none weighs more than `LIMIT`, so no fact decides alone; and the sums level off toward `CEILING`,
+so that no heap of small facts outweighs everything else. Nothing here looks at the order of the evidence or runs a
+model.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from panel.records import Decision, Evidence, Persona, Pull
 
-#: Two facts whose words overlap at least this much (Jaccard index) are one fact, unless what sets them apart is a
-#: number or a denial.
+#: Nats beyond the dead band at which a fact stops to weigh more.
+LIMIT = 1.5
+#: What the sum of one side levels off toward, in nats: C · (1 − exp(−sum / C)).
+CEILING = 12.0
+#: Two facts whose words overlap at least this much (Jaccard index) are one fact.
 SAME_FACT = 0.8
-_APART = re.compile(r".*\d.*|no|not|never|none|nobody|nothing|without|cannot|neither|nor|t")  # t: of isn't, can't
+_DENIAL = re.compile(r"no|not|never|none|nobody|nothing|without|cannot|neither|nor|t")  # t: of isn't, can't
+_NUMBER = re.compile(r".*\d.*")
 
 
 def decide(persona: Persona, evidence: Sequence[Evidence], pulls: Sequence[Pull]) -> tuple[Decision, float]:
@@ -25,29 +32,48 @@ def decide(persona: Persona, evidence: Sequence[Evidence], pulls: Sequence[Pull]
         evidence: the dossier's evidence.
         pulls: one pull for each piece of evidence.
     """
-    by_id = {pull.evidence: pull.log_odds for pull in pulls}
-    weights, weighted = [], []
-    for group in _distinct(evidence):
-        # math.fsum is exact, so that the order of the evidence cannot show in the last bits
-        lens = math.fsum(persona.lens[item.kind] for item in group) / len(group)
-        pull = math.fsum(by_id[item.id] for item in group) / len(group)
-        weights.append(lens)
-        weighted.append(lens * pull)
-    weight = math.fsum(weights)
-    mean = math.fsum(weighted) / weight if weight else 0.0
-    z = persona.calibration.intercept + persona.calibration.slope * mean
+    calibration = persona.calibration
+    strengths, weaknesses = balance(persona, evidence, pulls, calibration.deadband)
+    z = calibration.intercept + calibration.strengths * strengths - calibration.weaknesses * weaknesses
     p_ship = round(1.0 / (1.0 + math.exp(-z)) if z > 0 else math.exp(z) / (1.0 + math.exp(z)), 4)
     return ("ship" if p_ship >= 0.5 else "skip"), p_ship
 
 
-def _distinct(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
-    """Evidence in groups that say the same thing, sorted by their text, whatever order they came in."""
+def balance(
+    persona: Persona, evidence: Sequence[Evidence], pulls: Sequence[Pull], deadband: float
+) -> tuple[float, float]:
+    """The weighted pulls toward ship and toward skip, both ≥ 0, in nats: what a calibration is fitted on."""
+    by_id = {pull.evidence: pull.log_odds for pull in pulls}
+    toward: list[float] = []
+    against: list[float] = []
+    for group in _distinct(evidence, by_id):
+        # the fullest wording speaks for the group, so that a copy in fewer words changes nothing
+        item = min(group, key=lambda e: (-len(e.text), e.text, e.kind, by_id[e.id]))
+        pull = by_id[item.id]
+        weight = persona.lens[item.kind] * min(max(abs(pull) - deadband, 0.0), LIMIT)
+        (toward if pull > 0 else against).append(weight)
+    # math.fsum is exact, so that the order of the evidence cannot show in the last bits
+    return _levelled(math.fsum(toward)), _levelled(math.fsum(against))
+
+
+def _levelled(total: float) -> float:
+    return CEILING * -math.expm1(-total / CEILING)
+
+
+def _distinct(evidence: Sequence[Evidence], pulls: Mapping[str, float]) -> list[list[Evidence]]:
+    """Evidence in groups that say the same thing, sorted by their text, whatever order they came in.
+
+    A denial sets two facts apart, and so does a number where it turns the pull around: "20 ms" against "20 s".
+    """
     groups: list[tuple[frozenset[str], list[Evidence]]] = []
     for item in sorted(evidence, key=lambda e: (e.text, e.id)):
         words = frozenset(re.findall(r"\w+", item.text.lower()))
         for known, members in groups:
             alike = len(words & known) >= SAME_FACT * len(words | known)
-            if alike and not any(_APART.fullmatch(word) for word in words ^ known):
+            other = words ^ known
+            numbers = any(_NUMBER.fullmatch(word) for word in other)
+            turned = pulls[item.id] * pulls[members[0].id] <= 0
+            if alike and not any(_DENIAL.fullmatch(word) for word in other) and not (numbers and turned):
                 members.append(item)
                 break
         else:

@@ -6,23 +6,28 @@ stands closest to its evidence is kept: reading is cheap, and a small model's fi
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from panel.grounding import Grounds, quotation_grammar, sentence_grammar
+from panel.grounding import Grounds, grounds, quotation_grammar, sentence_grammar
 from panel.records import Beat, BeatSpec, Decision, Dossier, Evidence, Persona
-from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling
+from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling, ScoreRequest
 from panel.validate import Problem, check_beat, support
 
 #: Temperatures of the candidates of one beat, round by round. After the last round a beat quotes its evidence word for
 #: word: a second paraphrase by a small model costs as much as the first and is seldom better than the fact itself.
 ROUNDS = ((0.0, 0.6),)
 MAX_TOKENS = 56
-#: Pulls closer to zero than this (nats) argue for nothing.
-NEUTRAL = 0.05
+#: How much likelier its evidence must make a sentence, in nats per token, by the model's own account. Of the beats of
+#: evals/adapter/beats.csv all lie above, of the same beats with another fact of their tool none (one-off, see LOG).
+MIN_GAIN = 1.1
+#: Sentences that share this much of their words with their evidence need no second opinion.
+PLAIN_SUPPORT = 0.9
 
 
 class Renders(Protocol):
@@ -31,11 +36,15 @@ class Renders(Protocol):
 
 @dataclass(frozen=True)
 class BeatPlan:
-    """What is settled about a beat before a word is written."""
+    """What is settled about a beat before a word is written. One that cites nothing is `silent`, and is its stem."""
 
     spec: BeatSpec
     stem: str
     cites: tuple[str, ...]
+
+    @property
+    def silent(self) -> bool:
+        return not self.cites
 
 
 def plan_beats(
@@ -48,41 +57,67 @@ def plan_beats(
 ) -> list[BeatPlan]:
     """For each beat of `persona` its stem and the evidence it will cite, out of the `readable` ids.
 
-    A beat cites the piece that is of a kind it asks for, pulls the way it speaks, and has been cited least so far.
+    A beat cites a piece that pulls the way it speaks, beyond the dead band, and that no other beat cites, of a kind it
+    asks for if there is one. Beats with little choice choose first. Where there is no such piece, a beat says that the
+    dossier does not tell.
 
     Args:
         standing: beats that are written already, by name; they keep what they cite.
     """
     by_id = {item.id: item for item in dossier.evidence}
-    pool = [by_id[i] for i in readable]
-    used: Counter[str] = Counter(c for beat in standing.values() for c in beat.cites)
-    plans = []
-    for spec in persona.beats:
-        stem = _stem(spec, dossier, decision)
-        if spec.name in standing:
-            plans.append(BeatPlan(spec, stem, standing[spec.name].cites))
+    signs = {"decision": 1 if decision == "ship" else -1, "strength": 1, "weakness": -1}
+    deadband = persona.calibration.deadband
+    fits = {
+        spec.name: [by_id[i] for i in readable if pulls[i] * signs[spec.about] > deadband] for spec in persona.beats
+    }
+    used = {cite for beat in standing.values() for cite in beat.cites}
+    chosen: dict[str, tuple[str, ...]] = {name: beat.cites for name, beat in standing.items()}
+
+    def choice(spec: BeatSpec) -> float:
+        return sum(item.kind in spec.kinds for item in fits[spec.name]) or math.inf  # nothing of its own: last
+
+    for spec in sorted(persona.beats, key=choice):  # a stable sort: the panel's order among equals
+        if spec.name in chosen:
             continue
-        sign = {"decision": 1 if decision == "ship" else -1, "strength": 1, "weakness": -1}[spec.about]
 
-        def cost(item: Evidence, spec: BeatSpec = spec, sign: int = sign) -> tuple[float, ...]:
-            of_kind = spec.kinds.index(item.kind) if item.kind in spec.kinds else len(spec.kinds) + 2
-            along = pulls[item.id] * sign
-            against = 2 if along < -NEUTRAL else 0
-            return (used[item.id] * 3 + against + of_kind * 0.5 - 2 * min(along, 1.0), int(item.id[1:]))
+        def cost(item: Evidence, spec: BeatSpec = spec) -> tuple[float, ...]:
+            of_kind = spec.kinds.index(item.kind) if item.kind in spec.kinds else len(spec.kinds)
+            return (item.kind not in spec.kinds, of_kind * 0.5 - 2 * min(abs(pulls[item.id]), 1.5), int(item.id[1:]))
 
-        chosen = min(pool, key=cost)
-        used[chosen.id] += 1
-        plans.append(BeatPlan(spec, stem, (chosen.id,)))
-    return plans
+        free = [item for item in fits[spec.name] if item.id not in used]
+        chosen[spec.name] = (min(free, key=cost).id,) if free else ()
+        used.update(chosen[spec.name])
+    return [_plan(spec, dossier, decision, chosen[spec.name], told=bool(fits[spec.name])) for spec in persona.beats]
+
+
+def _plan(spec: BeatSpec, dossier: Dossier, decision: Decision, cites: tuple[str, ...], *, told: bool) -> BeatPlan:
+    if cites:
+        return BeatPlan(spec, _stem(spec, dossier, decision), cites)
+    silent = _filled(spec.silent, dossier)
+    # what there was is said in other beats
+    return BeatPlan(spec, silent.removesuffix(".") + " beyond what is said here." if told else silent, ())
 
 
 def _stem(spec: BeatSpec, dossier: Dossier, decision: Decision) -> str:
-    """The opening words. Replaced, not formatted: a dossier's name may hold braces."""
-    values = {"name": dossier.name, "rivals": _listed(dossier.rivals) or "its rivals", "price": dossier.entry_price}
-    stem = spec.stem[decision]
-    for key, value in values.items():
-        stem = stem.replace("{" + key + "}", value)
-    return stem
+    """The opening words: one of those that the persona has, the same for a tool each time."""
+    stems = spec.stem[decision]
+    chance = hashlib.sha256(f"{dossier.slug}/{spec.name}".encode()).digest()[0]
+    return _filled(stems[chance % len(stems)], dossier)
+
+
+def _filled(text: str, dossier: Dossier) -> str:
+    """`text` with its placeholders replaced at once: what a dossier says may hold braces, and is no sentence."""
+    values = {
+        "name": _brief(dossier.name) or "the tool",
+        "rivals": _listed([rival for rival in dossier.rivals if _brief(rival)]) or "its rivals",
+        "price": _brief(dossier.entry_price) or "what the card says",
+    }
+    return re.sub(r"\{(name|rivals|price)\}", lambda found: values[found.group(1)], text)
+
+
+def _brief(value: str) -> str:
+    """`value` if it is short enough for a name or a price: no dossier puts a sentence into a reviewer's mouth."""
+    return value if len(value) <= 40 and len(value.split()) <= 5 and not re.search(r"[,;:!?]|\. ", value) else ""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -96,7 +131,6 @@ def draft_beats(
     persona: Persona,
     dossier: Dossier,
     plans: Sequence[BeatPlan],
-    ground: Grounds,
     *,
     seed: int,
     attempt: int = 0,
@@ -113,39 +147,85 @@ def draft_beats(
         model wrote for all of its candidates.
     """
     by_id = {item.id: item for item in dossier.evidence}
-    free = sentence_grammar(ground, engine.ordinary_words())
+    ordinary = engine.ordinary_words()
+    ground = {plan.spec.name: grounds(dossier, persona, ordinary, plan.cites) for plan in plans}
     verbatim = attempt >= len(ROUNDS)
-    shots = _shots(prompts)
+    tuned = bool(engine.info.adapter_sha256)
     temperatures = (0.0,) if verbatim else ROUNDS[attempt]
     requests = []
-    for plan in plans:
+    for plan in (plan for plan in plans if not plan.silent):
         facts = [by_id[c].text for c in plan.cites]
-        messages = (
-            *shots,
-            Message("user", prompts.render("draft", name=dossier.name, facts=facts, question=plan.spec.question)),
-        )
+        own = ground[plan.spec.name]
+        messages = draft_messages(prompts, persona, dossier.name, facts, plan.spec.question, tuned=tuned)
         requests += [
             GenerateRequest(
                 key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{attempt}/{k}",
                 messages=messages,
-                grammar=quotation_grammar(facts[0], ground.names) if verbatim else free,
+                grammar=quotation_grammar(facts[0], own.names) if verbatim else sentence_grammar(own, ordinary),
                 sampling=Sampling(temperature, 0.92, MAX_TOKENS if not verbatim else 4 * MAX_TOKENS),
                 seed=seed,
                 opening=plan.stem,
             )
             for k, temperature in enumerate(temperatures)
         ]
-    completions = iter(engine.generate(requests))
+    completions = iter(engine.generate(requests) if requests else [])
     written = list(others)
-    results = []
+    results: list[tuple[Beat, list[Problem], int]] = []
     for plan in plans:
+        if plan.silent:
+            results.append((Beat(name=plan.spec.name, text=plan.stem, cites=(), silent=True), [], 0))
+            continue
         candidates = [next(completions) for _ in temperatures]
-        beat, problems = _best(plan, candidates, by_id, ground, written)
-        if verbatim:
-            beat = beat.model_copy(update={"verbatim": True})
+        beat, problems = _best(plan, candidates, by_id, ground[plan.spec.name], written, verbatim=verbatim)
         written.append(beat.text.removeprefix(plan.stem))
         results.append((beat, problems, sum(c.completion_tokens for c in candidates)))
-    return results
+    return _second_opinion(engine, prompts, plans, results, by_id, f"{persona.slug}/{dossier.slug}")
+
+
+def _second_opinion(
+    engine: Engine,
+    prompts: Renders,
+    plans: Sequence[BeatPlan],
+    results: list[tuple[Beat, list[Problem], int]],
+    evidence: Mapping[str, Evidence],
+    family: str,
+) -> list[tuple[Beat, list[Problem], int]]:
+    """`results` with a problem for each beat that the model does not find in its evidence."""
+    asked: dict[str, tuple[str, str]] = {}
+    for plan, (beat, problems, _) in zip(plans, results, strict=True):
+        rest = beat.text.removeprefix(plan.stem).strip()
+        cited = [evidence[c] for c in beat.cites]
+        if not (problems or beat.verbatim or beat.silent) and support(rest, cited) < PLAIN_SUPPORT:
+            asked[beat.name] = (cited[0].text, rest)
+    gains = dict(zip(asked, model_support(engine, prompts, list(asked.values()), family) if asked else [], strict=True))
+    checked = []
+    for beat, problems, tokens in results:
+        if gains.get(beat.name, MIN_GAIN) < MIN_GAIN:
+            doubt = Problem(beat.name, f"is not what the model reads in {', '.join(beat.cites)}", doubt=True)
+            checked.append((beat, [*problems, doubt], tokens))
+        else:
+            checked.append((beat, problems, tokens))
+    return checked
+
+
+def model_support(engine: Engine, prompts: Renders, pairs: Sequence[tuple[str, str]], family: str) -> list[float]:
+    """For each (fact, sentence): how much likelier the fact makes the sentence, in nats per token.
+
+    The pointwise mutual information of the two under the model, by the sentence's length: near 0 where the fact says
+    nothing of what the sentence says. `family` (persona/tool) names the requests. Raises `EngineError`.
+    """
+    requests = [
+        ScoreRequest(
+            key=f"support/{family}/{index:03d}/{given}",
+            prompt=prompts.render("support", fact=fact if given else ""),
+            candidates=(f" {sentence.strip()}",),
+        )
+        for index, (fact, sentence) in enumerate(pairs)
+        for given in (1, 0)
+    ]
+    scores = [score.logprobs[0] for score in engine.score(requests)]
+    lengths = [max(1, engine.count_tokens(f" {sentence.strip()}")) for _, sentence in pairs]
+    return [(scores[2 * i] - scores[2 * i + 1]) / lengths[i] for i in range(len(pairs))]
 
 
 # Worked examples: far from software, so that nothing of them fits a tool and is copied into its review. They are the
@@ -178,10 +258,14 @@ _EXAMPLES = (
 )
 
 
-def _shots(prompts: Renders) -> tuple[Message, ...]:
-    turns = [Message("system", prompts.render("draft_system"))]
-    for facts, answer in _EXAMPLES:
-        turns += [Message("user", prompts.render("draft", **facts)), Message("assistant", answer)]
+def draft_messages(
+    prompts: Renders, persona: Persona, name: str, facts: Sequence[str], question: str, *, tuned: bool
+) -> tuple[Message, ...]:
+    """What the model reads before it goes on from a beat's stem; a `tuned` one needs no worked examples."""
+    turns = [Message("system", prompts.render("draft_system", voice=persona.voice))]
+    for values, answer in () if tuned else _EXAMPLES:
+        turns += [Message("user", prompts.render("draft", **values)), Message("assistant", answer)]
+    turns.append(Message("user", prompts.render("draft", name=name, facts=facts, question=question)))
     return tuple(turns)
 
 
@@ -191,11 +275,14 @@ def _best(
     evidence: Mapping[str, Evidence],
     ground: Grounds,
     others: Sequence[str],
+    *,
+    verbatim: bool,
 ) -> tuple[Beat, list[Problem]]:
     """The candidate with the fewest problems, then the most support, then the likeliest."""
 
     def judge(completion: Completion) -> tuple[tuple[float, ...], Beat, list[Problem]]:
-        beat = Beat(name=plan.spec.name, text=plan.stem + completion.text.rstrip(), cites=plan.cites)
+        text = plan.stem + completion.text.rstrip()
+        beat = Beat(name=plan.spec.name, text=text, cites=plan.cites, verbatim=verbatim)
         problems = check_beat(beat, plan.stem, evidence, ground, others)
         likelihood = completion.logprob / max(1, completion.completion_tokens - completion.forced_tokens)
         backed = support(completion.text, [evidence[c] for c in plan.cites])

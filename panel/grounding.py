@@ -22,6 +22,15 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 
 MAX_WORDS = 24
 
+#: Number words are lower-case, and still numbers: they are admitted only where a dossier has them. "one" is also a
+#: pronoun and stays out, "second" a moment.
+NUMBER_WORDS = frozenset(
+    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand thousands "
+    "million millions billion billions trillion dozen dozens twice thrice double doubled triple tripled half halves "
+    "quarter quarters percent percentage third thirds fourth fifth sixth seventh eighth ninth tenth tenfold".split()
+)
+
 
 @dataclass(frozen=True)
 class Grounds:
@@ -58,27 +67,36 @@ def format_price(amount: float, currency: str) -> str:
     return f"{symbol}{number}" if symbol else f"{number} {currency}"
 
 
-def grounds(dossier: Dossier, persona: Persona, ordinary: Collection[str]) -> Grounds:
-    """What a beat of `persona` about `dossier` may name.
+def grounds(
+    dossier: Dossier, persona: Persona, ordinary: Collection[str], cites: Collection[str] | None = None
+) -> Grounds:
+    """What a beat of `persona` about `dossier` may name: all that the dossier does, or only what `cites` do.
 
     A word that is capitalised only because it starts a sentence is not a name: it counts as one if it stands
     capitalised elsewhere, or if its lower-case form is not among the `ordinary` words.
     """
-    names: set[str] = set(persona.terms) | {dossier.name, *dossier.rivals}
+    texts = dossier_texts(dossier)
+    whole = {dossier.name, *dossier.rivals}
+    if cites is not None:
+        texts = [dossier.name, *(item.text for item in dossier.evidence if item.id in cites)]
+        named = " ".join(texts)
+        whole = {n for n in whole if n == dossier.name or re.search(rf"(?<!\w){re.escape(n)}(?!\w)", named)}
+    names: set[str] = set(persona.terms) | whole
     words: set[str] = set()
     tokens: set[str] = set(persona.terms)
     openers: set[str] = set()
-    for text in dossier_texts(dossier):
+    for text in texts:
         found = list(_WORD.finditer(text))
         tokens.update(m.group() for m in found)
         run: list[re.Match[str]] = []
         for index, match in enumerate(found):
             word = match.group()
             starts_sentence = index == 0 or _SENTENCE_END.search(text[: match.start()]) is not None
-            if re.search(r"\d", word):
-                following = found[index + 1] if index + 1 < len(found) else None
-                joined = following is not None and text[match.end() : following.start()] == " "
-                names.add(f"{word} {following.group()}" if joined and following is not None else word)
+            if _numeric(word):
+                before = found[index - 1] if index and _joined(text, found[index - 1], match) else None
+                if before is None or not _numeric(before.group()):
+                    owner = _owner(text, before, word, ordinary) if before is not None else ""
+                    names.add(f"{owner} {word}" if owner else _quantity(text, found, index))
             elif word != word.lower():
                 plain_opener = starts_sentence and word == word.capitalize()
                 (openers if plain_opener else names).add(word)
@@ -94,9 +112,38 @@ def grounds(dossier: Dossier, persona: Persona, ordinary: Collection[str]) -> Gr
             else:
                 run = []
     names.update(o for o in openers if o.lower() not in ordinary and o.lower() not in words)
-    parts = {part for name in (dossier.name, *dossier.rivals) if " " in name for part in name.split()}
-    names -= {part for part in parts if part not in (dossier.name, *dossier.rivals)}
+    names -= {part for name in whole if " " in name for part in name.split()} - whole
     return Grounds(tuple(sorted(names, key=lambda n: (-len(n), n))), tuple(sorted(words)), frozenset(tokens))
+
+
+def _numeric(word: str) -> bool:
+    return word.lower() in NUMBER_WORDS or re.search(r"\d", word) is not None
+
+
+def _joined(text: str, one: re.Match[str], other: re.Match[str]) -> bool:
+    return text[one.end() : other.start()] == " "
+
+
+def _owner(text: str, before: re.Match[str], number: str, ordinary: Collection[str]) -> str:
+    """The word that a version number belongs to (Apache 2.0, version 3), "" where the number counts something."""
+    word = before.group()
+    if word.lower() == "version":
+        return "version"
+    starts_sentence = before.start() == 0 or _SENTENCE_END.search(text[: before.start()]) is not None
+    # "Sorting 40 million rows" counts, "Apache 2.0 covers" does not
+    counts = starts_sentence and ("." not in number or word.lower() in ordinary)
+    name = word[:1].isupper() and not counts
+    return word if name else ""
+
+
+def _quantity(text: str, found: list[re.Match[str]], index: int) -> str:
+    """The number that starts at `index`, all of it, with the word after it: 2.3 million vectors."""
+    last = index
+    while last + 1 < len(found) and _numeric(found[last].group()) and _joined(text, found[last], found[last + 1]):
+        last += 1
+    opener = found[index].group()
+    start = opener.lower() if opener.lower() in NUMBER_WORDS else opener
+    return start + text[found[index].end() : found[last].end()]
 
 
 def sentence_grammar(ground: Grounds, ordinary: Collection[str]) -> Grammar:
@@ -127,12 +174,12 @@ def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[
     missing = []
     for match in _WORD.finditer(text):
         word = match.group()
-        if word == word.lower() and not re.search(r"\d", word):
+        if word == word.lower() and not re.search(r"\d", word) and word not in NUMBER_WORDS:
             continue
         starts_sentence = match.start() == 0 or re.search(r"[.!?]\s+$", text[: match.start()]) is not None
-        if word in known or (starts_sentence and _PLAIN.fullmatch(word) and word[1:] == word[1:].lower()):
-            continue
-        if starts_sentence and word.lower() in lower:
+        number = word.lower() in NUMBER_WORDS
+        opener = starts_sentence and not number and _PLAIN.fullmatch(word) and word[1:] == word[1:].lower()
+        if word in known or opener or ((starts_sentence or number) and word.lower() in lower):
             continue
         missing.append(word)
     return missing

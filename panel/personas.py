@@ -10,7 +10,7 @@ from typing import Any
 from panel.assets import asset_folder
 from panel.errors import SetupError
 from panel.inputs import parse, read_text
-from panel.records import PERSONA_SLUGS, Persona
+from panel.records import PERSONA_SLUGS, Calibration, Persona
 
 
 def load_persona(path: Path) -> Persona:
@@ -28,7 +28,13 @@ def load_persona(path: Path) -> Persona:
     if not prose:
         raise SetupError("no prose after the front matter", path=path, line=ends[1] + 1, fix="describe the voice")
     front = "\n".join(lines[1 : ends[1]])
-    return parse(Persona, f"{front}\nvoice: {_quoted(prose)}", path, first_line=2)
+    persona = parse(Persona, f"{front}\nvoice: {_quoted(prose)}", path, first_line=2)
+    if persona.calibration != Calibration():
+        raise SetupError(
+            "a calibration belongs to a model, not to a persona",
+            path=path, field="calibration", fix="delete it, and run: review-panel personas calibrate",
+        )  # fmt: skip
+    return persona
 
 
 def _quoted(text: str) -> str:

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-PERSONA_SLUGS = ("builder", "competitor-analyst", "futurist", "business-buyer")
+PERSONA_SLUGS: tuple[PersonaSlug, ...] = ("builder", "competitor-analyst", "futurist", "business-buyer")
 
 #: The questions that each persona may answer (`beats` in a persona file names four or five of them).
 BEAT_NAMES: dict[str, tuple[str, ...]] = {
@@ -50,7 +50,8 @@ Decision = Literal["ship", "skip"]
 
 # C0 and C1 control characters (tab and newline apart), and the marks that reorder or hide text.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0e\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e01ef]"
 )
 
 
@@ -165,33 +166,39 @@ class BeatSpec(_Input):
     """One question that a persona always answers.
 
     `kinds` says what evidence the answer prefers to cite, `about` whether it speaks of what argues for the
-    decision, of a strength or of a weakness. The stems are what the answer starts with, one for each decision, and
-    may hold the placeholders `{name}`, `{rivals}` and `{price}`.
+    decision, of a strength or of a weakness. The stems are what the answer may start with, for each decision; a tool
+    gets the same one each time. `silent` is the whole answer where no evidence is fit for it. Both may hold the
+    placeholders `{name}`, `{rivals}` and `{price}`.
     """
 
     name: ShortLine
     question: TextLine
     kinds: tuple[Kind, ...] = Field(min_length=1)
     about: Literal["decision", "strength", "weakness"] = "decision"
-    stem: dict[Decision, TextLine]
+    stem: dict[Decision, tuple[TextLine, ...]]
+    silent: TextLine
 
     @model_validator(mode="after")
     def _both_stems(self) -> BeatSpec:
-        missing = {"ship", "skip"} - set(self.stem)
+        missing = {"ship", "skip"} - {decision for decision, stems in self.stem.items() if stems}
         if missing:
             raise ValueError(f"stem lacks {' and '.join(sorted(missing))}; give a stem for ship and one for skip")
         return self
 
 
 class Calibration(_Input):
-    """p_ship = sigmoid(intercept + slope * mean of the lens-weighted pulls).
+    """p_ship = sigmoid(intercept + strengths * S - weaknesses * W), with S and W the sums of `panel.decide`.
 
-    `neutral` is the log-odds (nats) of facts that have no bearing, which the model does not put at zero.
+    `neutral` is the log-odds (nats) of facts that have no bearing, which a model does not put at zero; pulls within
+    `deadband` of it weigh nothing. `fitted` is false for the default, which assumes a model that needs none of this.
     """
 
+    fitted: bool = False
     neutral: float = Field(default=0.0, allow_inf_nan=False)
+    deadband: float = Field(default=0.4, ge=0, allow_inf_nan=False)
     intercept: float = Field(default=0.0, allow_inf_nan=False)
-    slope: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    strengths: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    weaknesses: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class Persona(_Input):
@@ -242,19 +249,30 @@ class Persona(_Input):
 
 
 class Beat(_Output):
-    """The drafted answer to one `BeatSpec`. `verbatim` marks one that quotes its evidence word for word."""
+    """The drafted answer to one `BeatSpec`.
+
+    `verbatim` marks one that quotes its evidence word for word, `silent` one that says that the dossier does not
+    tell, and so cites nothing.
+    """
 
     name: str
     text: str
     cites: tuple[str, ...]
     verbatim: bool = False
+    silent: bool = False
 
 
 class Pull(_Output):
-    """How far one piece of evidence pulls one persona toward ship, in nats against a content-free fact."""
+    """How far one piece of evidence pulls one persona toward ship, in nats against a content-free fact.
+
+    `set_aside` holds the sentences of it that speak to the reader instead of about the tool; `weighed` is false where
+    nothing else was left.
+    """
 
     evidence: str
     log_odds: float
+    weighed: bool = True
+    set_aside: tuple[str, ...] = ()
 
 
 class Provenance(_Output):
@@ -262,12 +280,14 @@ class Provenance(_Output):
 
     model: str
     model_sha256: str
+    adapter_sha256: str = ""
     engine: str
     engine_version: str
     persona_sha256: str
     prompt_sha256: str
     dossier_sha256: str
     seed: int
+    calibrated: bool = True
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0

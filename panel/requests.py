@@ -92,12 +92,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What goes into the provenance of a review."""
+    """What goes into the provenance of a review.
+
+    `adapter_sha256` is empty unless an adapter was trained for the panel's own prompts and merged into the model.
+    """
 
     engine: str
     engine_version: str
     model: str
     model_sha256: str
+    adapter_sha256: str = ""
 
 
 class Engine(Protocol):
@@ -116,5 +120,5 @@ class Engine(Protocol):
     def count_tokens(self, text: str) -> int: ...
 
     def ordinary_words(self) -> frozenset[str]:
-        """The lower-case words that are a single token of this model's vocabulary."""
+        """The lower-case words that anyone may use, out of `ordinary_words.txt`, and that this model can write."""
         ...

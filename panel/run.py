@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from panel.assets import asset_folder
+from panel.calibrate import Entry, calibrated, calibration_key, fit, load_calibrations, save
 from panel.dossier import load_dossier
 from panel.engines.scheduler import Scheduler
 from panel.errors import EngineError, SetupError
+from panel.gold import Case
 from panel.merge import merge
 from panel.prompts import Prompts
-from panel.records import Comparison, Dossier, Persona, Review
+from panel.records import Calibration, Comparison, Dossier, Persona, Review
 from panel.render import write_pages
 from panel.requests import Engine
 from panel.reviewer import Loop, provenance_of, run_review
 from panel.store import Store, review_key
+from panel.weigh import weigh, weighing_of
 
 #: Reviews worked on at the same time: two tools' worth, which fills a batch and bounds memory.
 AT_ONCE = 8
@@ -110,6 +114,55 @@ def compare(
     by_tool = {d.slug: [reviews[d.slug, p.slug] for p in personas] for d in dossiers}
     record = merge(dossiers, by_tool, created=_now())
     return Outcome(record, write_pages(record, store.comparison_folder(record)))
+
+
+def calibrate_for(
+    personas: Sequence[Persona], prompts: Prompts, engine: Engine, folder: Path | None = None
+) -> list[Persona]:
+    """The personas with the calibrations that their folder has for this engine and model.
+
+    Raises:
+        SetupError: the file of calibrations is wrong.
+    """
+    known = load_calibrations(folder or asset_folder("personas"))
+    return calibrated(personas, engine.info, known, lambda persona: weighing_of(prompts, persona, engine.info))
+
+
+def calibrate(
+    personas: Sequence[Persona],
+    cases: Sequence[Case],
+    prompts: Prompts,
+    engine: Engine,
+    folder: Path,
+    *,
+    on_case: Callable[[], None] = lambda: None,
+) -> tuple[Path, list[Entry]]:
+    """Fit a calibration for each persona on `cases`, and write them into the folder's file.
+
+    Raises:
+        SetupError: scikit-learn is missing, the cases have one verdict only, or the folder cannot be written.
+    """
+    entries = []
+    for persona in personas:
+        plain = persona.model_copy(update={"calibration": Calibration()})
+        rows = []
+        for case in cases:
+            rows.append(weigh(engine, prompts, plain, case.dossier.evidence))
+            on_case()
+        info = engine.info
+        key = calibration_key(persona, info, weighing_of(prompts, persona, info))
+        fitted = fit(persona, cases, rows)
+        entries.append(
+            Entry(
+                key=key,
+                persona=persona.slug,
+                model=info.model,
+                engine=info.engine,
+                cases=len(cases),
+                calibration=fitted,
+            )
+        )
+    return save(folder, entries), entries
 
 
 def _review_side_by_side(

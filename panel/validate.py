@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from panel.grounding import Grounds, ungrounded
 from panel.records import Beat, Decision, Evidence, Persona
@@ -23,6 +24,21 @@ _NEGATION = re.compile(
     re.IGNORECASE,
 )
 
+#: What advertisements and models say of anything.
+_BOILERPLATE = re.compile(
+    r"\b(?:in today's|ever-(?:changing|evolving)|fast-paced|game.?chang\w+|cutting.edge|state.of.the.art|"
+    r"next.level|world.class|"
+    r"seamless\w*|best.in.class|wide (?:range|variety|array) of|designed to (?:help|be|make)|(?:plays|"
+    r"play) an? \w+ role|"
+    r"it is (?:important|worth) (?:to|noting)|(?:powerful|great|useful|valuable|good|important) (?:tool|"
+    r"solution|product|"
+    r"choice|option|feature|way)|(?:makes?|making) it (?:easy|easier|possible|a great)|(?:meets?|"
+    r"needs?) of (?:the|its|their) "
+    r"users?|easy to use|user.friendly|at the end of the day|when it comes to|take\w* .{0,20}to the next|unlock\w*|"
+    r"empower\w*|revolution\w*)\b",
+    re.IGNORECASE,
+)
+
 # Words that carry a sentence and no fact. A closed class, so a list is honest here.
 _FUNCTION_WORDS = frozenset(
     "a an and are as at be been being but by can could did do does for from had has have he her his how if in into is "
@@ -30,16 +46,17 @@ _FUNCTION_WORDS = frozenset(
     "some such than that the their them then there these they this those to too under until up very was we were what "
     "when where which while who will with would you your also all any because both each even every few here like made "
     "make makes many no now still use used uses using well without work works way thing things tool product user "
-    "users company people".split()
+    "users company companies people".split()
 )
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and with which beat ("" for the whole review)."""
+    """What is wrong, and with which beat ("" for the whole review). A `doubt` is the model's, not a rule's."""
 
     beat: str
     message: str
+    doubt: bool = False
 
 
 def content_words(text: str) -> list[str]:
@@ -49,11 +66,21 @@ def content_words(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    for ending in ("'s", "ing", "ies", "ed", "es", "s", "ly"):
+    """machine, machines → machin; plan, planned → plan; company, companies → company. Plurals first."""
+    word = word.removesuffix("'s")
+    if len(word) > 4 and word.endswith("ies"):
+        word = word[:-3] + "y"
+    elif len(word) > 4 and word.endswith(("sses", "xes", "ches", "shes")):
+        word = word[:-2]
+    elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ing", "ed", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break
-    return word[:7]
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou":
+        word = word[:-1]
+    return word.removesuffix("e")[:7] if len(word) > 3 else word
 
 
 def support(text: str, evidence: Sequence[Evidence]) -> float:
@@ -71,10 +98,13 @@ def check_beat(
     Args:
         stem: what the beat starts with; only what follows it was written by the model.
         evidence: the dossier's evidence by id.
-        ground: the vocabulary of the dossier.
+        ground: the vocabulary of the evidence that the beat cites.
         others: texts of other beats that this one may not repeat.
     """
     problems: list[str] = []
+    if beat.silent:  # says nothing about the tool, in words that are its persona's
+        wrong = bool(beat.cites) or beat.text != stem
+        return [Problem(beat.name, "should only say that the dossier does not tell")] if wrong else []
     rest = beat.text.removeprefix(stem).strip()
     cited = [evidence[c] for c in beat.cites if c in evidence]
     problems += [f"cites {c}, which is not in the dossier" for c in beat.cites if c not in evidence]
@@ -82,7 +112,7 @@ def check_beat(
         problems.append("cites nothing")
     missing = ungrounded(beat.text, ground, allowed=[stem])
     if missing:
-        problems.append(f"names {', '.join(missing)}, which the dossier does not")
+        problems.append(f"names {', '.join(missing)}, which {', '.join(beat.cites) or 'nothing it cites'} does not")
     if beat.verbatim:  # whatever else may be wrong with the sentence, the evidence says it so
         if not any(_same_words(rest, item.text) for item in cited):
             problems.append(f"does not quote {', '.join(beat.cites)} word for word")
@@ -96,11 +126,16 @@ def check_beat(
         problems.append("repeats itself")
     if _echo(rest, stem):
         problems.append("only repeats its opening words")
+    phrase = _BOILERPLATE.search(rest)
+    if phrase:
+        problems.append(f"says {phrase.group()!r}, which fits any tool")
     problems += _negation(rest, cited)
     if not rest.endswith("."):
         problems.append("does not end")
     if any(_overlap(rest, other) for other in others):
         problems.append("says what another beat says")
+    elif any(_same_end(rest, other) for other in others):
+        problems.append("ends as another beat does")
     return [Problem(beat.name, message) for message in problems]
 
 
@@ -140,6 +175,12 @@ def _clauses(text: str) -> list[str]:
     return [clause for clause in re.split(r"[,;:]| and | but | so | which | while ", text) if content_words(clause)]
 
 
+def _same_end(one: str, other: str) -> bool:
+    """Whether both close with the same clause, of three words or more, after a comma."""
+    a, b = (text.rstrip(".! ").lower().rpartition(",")[2].split() for text in (one, other))
+    return len(a) >= 3 and a == b and "," in one and "," in other
+
+
 def _denials(clause: str) -> int:
     return len(_NEGATION.findall(clause))
 
@@ -150,10 +191,21 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def check_review(
-    persona: Persona, decision: Decision, stems: Mapping[str, str], beats: Sequence[Beat]
+    persona: Persona,
+    decision: Decision,
+    stems: Mapping[str, str],
+    beats: Sequence[Beat],
+    pulls: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Problem]:
-    """What is wrong with a review as a whole: beats missing, in another order, or arguing for the other decision."""
+    """What is wrong with a review as a whole: beats missing, in another order, or arguing for the other decision.
+
+    Args:
+        stems: what each beat should start with.
+        pulls: log-odds by evidence id; a beat may not rest on evidence that pulls the other way.
+    """
     problems = []
+    signs = {"decision": 1 if decision == "ship" else -1, "strength": 1, "weakness": -1}
+    about = {spec.name: spec.about for spec in persona.beats}
     wanted = [spec.name for spec in persona.beats]
     if [b.name for b in beats] != wanted:
         problems.append(Problem("", f"answers {[b.name for b in beats]} instead of {wanted}"))
@@ -161,4 +213,8 @@ def check_review(
         stem = stems.get(beat.name, "")
         if not beat.text.startswith(stem):
             problems.append(Problem(beat.name, f"does not argue for {decision}: it should start with {stem!r}"))
+        sign = signs[about.get(beat.name, "decision")]
+        against = [cite for cite in beat.cites if pulls.get(cite, 0.0) * sign < 0]
+        if against:
+            problems.append(Problem(beat.name, f"rests on {', '.join(against)}, which pulls the other way"))
     return problems

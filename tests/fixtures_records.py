@@ -183,6 +183,13 @@ def unscored(review: dict[str, Any], reason: str) -> None:
     review.update(status="unscored", decision=None, p_ship=None, quote="", beats=[], pulls=[], reason=reason)
 
 
+def silence(review: dict[str, Any], place: int, text: str) -> None:
+    """Turn one beat of `review` into one that says that the dossier does not tell."""
+    beat = {"name": review["beats"][place]["name"], "text": text, "cites": [], "silent": True}
+    review["beats"][place] = beat
+    review["quote"] = " ".join(beat["text"] for beat in review["beats"])
+
+
 def sample_data(tools: int = 2) -> dict[str, Any]:
     """The record of the first `tools` (1 to 3) sample tools, as plain data to change before it is validated."""
     entries = []

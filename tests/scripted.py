@@ -16,7 +16,7 @@ from panel.engines.scripted import ScriptedEngine
 from panel.records import Persona
 from panel.requests import GenerateRequest
 
-#: Far enough from zero that no persona's calibration turns it around.
+#: Far enough from zero to weigh all that a fact can (`panel.decide.LIMIT`), whatever the calibration's zero.
 LEANING = 8.0
 
 #: What the scripted reviewer seeks to do first.
@@ -71,8 +71,8 @@ def written_call(lark: str) -> str:
 
 
 def last_fact(text: str) -> str:
-    """The fact that a prompt ends on: `- …` in a draft's, `Fact: …` in a weighing's."""
-    return re.findall(r"(?m)^(?:- |Fact: )(.*)$", text)[-1]
+    """The fact that a prompt ends on: `- …` in a draft's, `Fact: …` or `Fact (kind): …` in a weighing's."""
+    return re.findall(r"(?m)^(?:- |Fact(?: \([a-z]+\))?: )(.*)$", text)[-1]
 
 
 def restated(fact: str) -> str:
@@ -88,9 +88,16 @@ def write(request: GenerateRequest) -> str:
 
 
 def scripted_engine(
-    personas: Sequence[Persona] = (), *, skips: Sequence[str] = (), write: Callable[[GenerateRequest], str] = write
+    personas: Sequence[Persona] = (),
+    *,
+    skips: Sequence[str] = (),
+    write: Callable[[GenerateRequest], str] = write,
+    **options: Any,
 ) -> ScriptedEngine:
-    """The engine; the personas whose slugs are in `skips` like nothing, the others everything."""
+    """The engine; the personas whose slugs are in `skips` like nothing, the others everything.
+
+    `options` are those of `ScriptedEngine`.
+    """
     displeased = [p.audience for p in personas if p.slug in skips]
 
     def rate(prompt: str, candidate: str) -> float:
@@ -100,4 +107,4 @@ def scripted_engine(
             return 0.0
         return -LEANING if any(f"For {audience}, this is" in prompt for audience in displeased) else LEANING
 
-    return ScriptedEngine(write, rate)
+    return ScriptedEngine(write, rate, **options)

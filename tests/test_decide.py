@@ -4,83 +4,160 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.decide import decide
+from panel.decide import CEILING, LIMIT, balance, decide
 from panel.personas import load_personas
 from panel.records import KINDS, Calibration, Evidence, Persona, Pull
 
 PERSONAS = load_personas()
 
 
-def lens(**weights: float) -> Persona:
-    """A persona with these weights, 0 for every other kind, and no calibration."""
-    return PERSONAS[0].model_copy(update={"lens": dict.fromkeys(KINDS, 0.0) | weights, "calibration": Calibration()})
+def lens(calibration: Calibration | None = None, **weights: float) -> Persona:
+    """A persona with these weights, 0 for every other kind, and without a dead band unless a calibration is given."""
+    whole = dict.fromkeys(KINDS, 0.0) | weights
+    return PERSONAS[0].model_copy(update={"lens": whole, "calibration": calibration or Calibration(deadband=0)})
 
 
 def pulls(**log_odds: float) -> list[Pull]:
     return [Pull(evidence=i, log_odds=v) for i, v in log_odds.items()]
 
 
+def levelled(total: float) -> float:
+    """12 · (1 − exp(−total / 12)): what is left of a sum. Of 0.5 0.4897, of 1 0.9595, of 12 7.5854, never 12."""
+    return 12 * (1 - math.exp(-total / 12))
+
+
 def test_p_ship_worked_by_hand(fact: Callable[..., Evidence]) -> None:
-    """Lens 2 and 1, pulls 0.5 and −0.4: mean (2·0.5 − 1·0.4) / 3 = 0.2; sigmoid(0.2) = 0.5498."""
+    """Lens 2 and 1, pulls 0.5 and −0.4: sums of 2 · 0.5 = 1 and 1 · 0.4 = 0.4, levelled S = 0.9595 and W = 0.3934;
+    sigmoid(0.9595 − 0.3934) = 0.6379."""
     evidence = [fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters.", kind="support")]
-    assert decide(lens(capability=2, support=1), evidence, pulls(E1=0.5, E2=-0.4)) == ("ship", 0.5498)
+    weighed = pulls(E1=0.5, E2=-0.4)
+    assert balance(lens(capability=2, support=1), evidence, weighed, deadband=0.0) == pytest.approx(
+        (0.95947, 0.39341), abs=1e-5
+    )
+    assert decide(lens(capability=2, support=1), evidence, weighed) == ("ship", 0.6379)
 
 
 def test_calibration_worked_by_hand(fact: Callable[..., Evidence]) -> None:
-    """−1 + 3 · 0.2 = −0.4; sigmoid(−0.4) = 0.4013."""
-    evidence = [fact("E1", "It runs anywhere.")]
-    persona = lens(capability=1).model_copy(update={"calibration": Calibration(intercept=-1, slope=3)})
-    assert decide(persona, evidence, pulls(E1=0.2)) == ("skip", 0.4013)
+    """Beyond a dead band of 0.25 the pulls 0.75, −0.5 and 0.2 leave sums of 1 · 0.5 and 2 · 0.25 = 0.5, and nothing of
+    the third; levelled 0.4897 both: −1 + 2 · 0.4897 − 0.5 · 0.4897 = −0.2654; sigmoid(−0.2654) = 0.434."""
+    evidence = [
+        fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters.", kind="support"),
+        fact("E3", "Its manual is blue.", kind="docs"),
+    ]  # fmt: skip
+    calibration = Calibration(fitted=True, deadband=0.25, intercept=-1, strengths=2, weaknesses=0.5)
+    persona = lens(calibration, capability=1, support=2, docs=1)
+    weighed = pulls(E1=0.75, E2=-0.5, E3=0.2)
+    assert balance(persona, evidence, weighed, deadband=0.25) == pytest.approx((0.48973, 0.48973), abs=1e-5)
+    assert decide(persona, evidence, weighed) == ("skip", 0.434)
+
+
+@pytest.mark.parametrize(("pull", "weight"), [(0.4, 0.0), (-0.4, 0.0), (0.5, 0.1), (-0.5, 0.1), (0.0, 0.0)])
+def test_the_dead_band_has_its_edge_inside(pull: float, weight: float, fact: Callable[..., Evidence]) -> None:
+    toward, against = balance(lens(capability=1), [fact("E1", "It runs.")], pulls(E1=pull), deadband=0.4)
+    weight = levelled(weight)
+    assert (toward, against) == pytest.approx((weight, 0.0) if pull > 0 else (0.0, weight))
+
+
+def test_no_fact_weighs_more_than_the_limit(fact: Callable[..., Evidence]) -> None:
+    """LIMIT is counted from the edge of the dead band: 1.9 is the last pull that weighs more than those before it."""
+    assert LIMIT == 1.5
+    evidence, persona = [fact("E1", "It runs.")], lens(capability=2)
+    expected = [levelled(2 * weight) for weight in (1.4, 1.5, 1.5, 1.5)]
+    sums = [balance(persona, evidence, pulls(E1=pull), deadband=0.4)[0] for pull in (1.8, 1.9, 2.0, 1e6)]
+    assert sums == pytest.approx(expected)
+    sums = [balance(persona, evidence, pulls(E1=-pull), deadband=0.4)[1] for pull in (1.8, 1.9, 2.0, 1e6)]
+    assert sums == pytest.approx(expected)
+
+
+def test_no_fact_decides_alone(fact: Callable[..., Evidence]) -> None:
+    """Two facts that pull by 1 outweigh one that pulls by 1,000: levelled, 1.8422 against the 1.41 of the limit;
+    sigmoid(0.4322) = 0.6064."""
+    evidence = [fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters."), fact("E3", "Backups are kept.")]
+    assert decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-1000.0, E3=1.0)) == ("ship", 0.6064)
+
+
+def heap(size: int, pull: float) -> tuple[list[Evidence], list[Pull]]:
+    """So many facts with no word in common, and their pulls."""
+    facts = [(f"thing{n} pleases customer{n}x entirely{n}", "capability", pull) for n in range(size)]
+    return _evidence(facts)
+
+
+def test_no_heap_of_facts_weighs_more_than_the_ceiling() -> None:
+    """Forty facts of 0.1 leave 12 · (1 − exp(−4 / 12)) = 3.4 of their 4 nats, and 200 of the limit's weight all but
+    nothing below 12 of their 300."""
+    assert CEILING == 12.0
+    assert balance(lens(capability=1), *heap(40, 0.1), deadband=0.0) == pytest.approx((3.40162, 0.0), abs=1e-5)
+    assert balance(lens(capability=1), *heap(40, -0.1), deadband=0.0) == pytest.approx((0.0, 3.40162), abs=1e-5)
+    assert balance(lens(capability=1), *heap(200, 1.5), deadband=0.0)[0] == pytest.approx(12.0, abs=1e-6)
 
 
 def test_what_a_persona_does_not_look_at_does_not_count(fact: Callable[..., Evidence]) -> None:
     evidence = [fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters.", kind="support")]
-    assert decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-50.0)) == ("ship", 0.7311)  # sigmoid(1)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-50.0)) == ("ship", 0.723)  # sigmoid(0.9595)
     assert decide(lens(), evidence, pulls(E1=1.0, E2=-50.0)) == ("ship", 0.5)
 
 
 @pytest.mark.parametrize("log_odds", [-1e6, -800.0, 800.0, 1e6])
 def test_a_pull_of_any_size_gives_a_probability(log_odds: float, fact: Callable[..., Evidence]) -> None:
-    expected = ("ship", 1.0) if log_odds > 0 else ("skip", 0.0)
+    """The limit holds it at 1.5, which is levelled to 1.41; sigmoid(±1.41) = 0.8038, 0.1962."""
+    expected = ("ship", 0.8038) if log_odds > 0 else ("skip", 0.1962)
     assert decide(lens(capability=1), [fact("E1", "It runs.")], pulls(E1=log_odds)) == expected
 
 
+@pytest.mark.parametrize("intercept", [-1e6, -800.0, 800.0, 1e6])
+def test_a_calibration_of_any_size_gives_a_probability(intercept: float, fact: Callable[..., Evidence]) -> None:
+    """exp(800) is more than a float holds."""
+    expected = ("ship", 1.0) if intercept > 0 else ("skip", 0.0)
+    persona = lens(Calibration(intercept=intercept), capability=1)
+    assert decide(persona, [fact("E1", "It runs.")], pulls(E1=1.0)) == expected
+
+
 def test_the_same_thing_twice_counts_once(fact: Callable[..., Evidence]) -> None:
-    """With E3 beside E1, and nothing new in it, the mean stays (1.0 − 0.6) / 2 = 0.2 and is not (2 − 0.6) / 3."""
+    """With E3 beside E1, and nothing new in it, its side stays at 1.0 and is not 2.0: levelled, 0.9595 − 0.5852;
+    sigmoid 0.5925."""
     evidence = [fact("E1", "Queries run in parallel on every core."), fact("E2", "Nobody answers letters.")]
     once = decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-0.6))
-    assert once == ("ship", 0.5498)
+    assert once == ("ship", 0.5925)
     again = fact("E3", "On every core queries run in parallel!")
     assert decide(lens(capability=1), [*evidence, again], pulls(E1=1.0, E2=-0.6, E3=1.0)) == once
-    # Something else that shares half of the words is a fact of its own: (1.0 − 0.6 + 1.0) / 3 = 0.4667.
+    # Something else that shares half of the words is a fact of its own: 1.8422 − 0.5852; sigmoid 0.7785.
     other = fact("E3", "Backups run in parallel on one disk.")
-    assert decide(lens(capability=1), [*evidence, other], pulls(E1=1.0, E2=-0.6, E3=1.0)) == ("ship", 0.6146)
+    assert decide(lens(capability=1), [*evidence, other], pulls(E1=1.0, E2=-0.6, E3=1.0)) == ("ship", 0.7785)
 
 
 def test_a_yes_and_a_no_are_two_facts(fact: Callable[..., Evidence]) -> None:
-    """They differ in one word of nine. Taken for one fact, the +3 and −1 would be averaged before they are weighed:
-    here (3 − 1 − 1) / 3 = 0.3333, sigmoid 0.5826; else ((3 − 1) / 2 − 1) / 2 = 0, sigmoid 0.5."""
+    """They differ in one word of nine. Taken for one fact, the +1.2 and −0.4 would be averaged before they are weighed:
+    here 1.2 against 0.4 + 0.5, levelled 1.142 − 0.8671, sigmoid 0.5683; else 0.4 against 0.5, and a skip."""
     evidence = [
         fact("E1", "It is certified for the whole of the market."),
         fact("E2", "It is not certified for the whole of the market."),
         fact("E3", "Backups stop at noon."),
     ]
-    assert decide(lens(capability=1), evidence, pulls(E1=3.0, E2=-1.0, E3=-1.0)) == ("ship", 0.5826)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.2, E2=-0.4, E3=-0.5)) == ("ship", 0.5683)
 
 
-def test_two_prices_are_two_facts(fact: Callable[..., Evidence]) -> None:
+def test_two_prices_that_pull_apart_are_two_facts(fact: Callable[..., Evidence]) -> None:
     evidence = [
         fact("E1", "The small plan costs 20 dollars for each seat and month."),
         fact("E2", "The small plan costs 90 dollars for each seat and month."),
         fact("E3", "Backups stop at noon."),
     ]
-    assert decide(lens(capability=1), evidence, pulls(E1=3.0, E2=-1.0, E3=-1.0)) == ("ship", 0.5826)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.2, E2=-0.4, E3=-0.5)) == ("ship", 0.5683)
+
+
+def test_praise_does_not_count_again_for_every_number_in_it(fact: Callable[..., Evidence]) -> None:
+    """Customer 1, customer 2, …: one fact, whose first wording speaks; 0.6 levelled is 0.5852, sigmoid 0.6423."""
+    evidence = [
+        fact("E1", "Customer 1 of ours says that the tool saved much work."),
+        fact("E2", "Customer 2 of ours says that the tool saved much work."),
+    ]
+    assert decide(lens(capability=1), evidence, pulls(E1=0.6, E2=1.0)) == ("ship", 0.6423)
 
 
 # Few words, so that many facts overlap and some are the same.
@@ -93,12 +170,35 @@ _FACTS = st.lists(
 )
 
 
-def _evidence(facts: list[tuple[str, str, float]]) -> tuple[list[Evidence], list[Pull]]:
+#: The personas with calibrations that are all different, and one that has the default.
+CALIBRATED = [
+    *(
+        persona.model_copy(
+            update={
+                "calibration": Calibration(
+                    fitted=True, deadband=0.2 * n, intercept=0.7 - n, strengths=0.5 + n, weaknesses=2.5 - 0.5 * n
+                )
+            }
+        )
+        for n, persona in enumerate(PERSONAS)
+    ),
+    PERSONAS[0],
+]
+
+
+def _evidence(facts: Sequence[tuple[str, str, float]]) -> tuple[list[Evidence], list[Pull]]:
     evidence = [
         Evidence.model_validate({"id": f"E{n}", "kind": kind, "text": text, "source": "x"})
         for n, (text, kind, _) in enumerate(facts, start=1)
     ]
     return evidence, [Pull(evidence=e.id, log_odds=f[2]) for e, f in zip(evidence, facts, strict=True)]
+
+
+def _unlike(facts: Sequence[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
+    """Those of `facts` that share less than half of their words with each one before them."""
+    distinct = list({frozenset(f[0].split()): f for f in facts}.values())
+    words = [set(f[0].split()) for f in distinct]
+    return [f for i, f in enumerate(distinct) if not any(2 * len(words[i] & w) >= len(words[i] | w) for w in words[:i])]
 
 
 # One sentence with up to three of its words left out: A may be like B and B like C where A and C are two facts.
@@ -112,16 +212,17 @@ _ALIKE_FACTS = st.lists(st.tuples(_ALIKE, st.sampled_from(KINDS), _PULL), min_si
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_a_chain_of_likeness_is_cut_in_the_same_place_whatever_the_order(order: tuple[int, ...]) -> None:
     """Of seven, eight and nine words: 7/8 and 8/9 are one fact, 7/9 are two. By their texts the seven come first, the
-    eight join them, and the nine stand alone: ((−3 + 0) / 2 + 3) / 2 = 0.75, sigmoid 0.6792."""
+    eight join them and, being fuller, speak for both with 0; the nine stand alone: 1.4, levelled 1.3214, sigmoid
+    0.7894."""
     texts = ["a b c d e f g", "a b c d e f g h", "a b c d e f g h i"]
-    facts = [(text, "capability", pull) for text, pull in zip(texts, (-3.0, 0.0, 3.0), strict=True)]
-    assert decide(lens(capability=1), *_evidence([facts[i] for i in order])) == ("ship", 0.6792)
+    facts = [(text, "capability", pull) for text, pull in zip(texts, (-1.2, 0.0, 1.4), strict=True)]
+    assert decide(lens(capability=1), *_evidence([facts[i] for i in order])) == ("ship", 0.7894)
 
 
 @given(_FACTS | _ALIKE_FACTS, st.randoms(use_true_random=False))
 def test_the_order_of_the_evidence_cannot_show(facts: list[tuple[str, str, float]], random: object) -> None:
     """Bit for bit, whether a piece keeps its id or is numbered anew."""
-    for persona in PERSONAS:
+    for persona in CALIBRATED:
         evidence, weighed = _evidence(facts)
         expected = decide(persona, evidence, weighed)
         order = list(range(len(facts)))
@@ -138,12 +239,73 @@ def test_saying_it_again_cannot_show(facts: list[tuple[str, str, float]], data: 
 
     Facts that are alike without being the same are left out: which of them a third one joins may depend on both.
     """
-    distinct = list({frozenset(f[0].split()): f for f in facts}.values())
-    words = [set(f[0].split()) for f in distinct]
-    kept = [f for i, f in enumerate(distinct) if not any(2 * len(words[i] & w) >= len(words[i] | w) for w in words[:i])]
+    kept = _unlike(facts)
     said = data.draw(st.lists(st.sampled_from(kept), max_size=5))
-    for persona in PERSONAS:
+    for persona in CALIBRATED:
         once = decide(persona, *_evidence(kept))
         again = decide(persona, *_evidence([*kept, *said]))
         assert again[1] == pytest.approx(once[1], abs=1e-4)  # the last digit of 4 may turn on a sum's last bit
         assert math.isfinite(again[1])
+
+
+#: A fact that has no word in common with those of `_FACTS`.
+_NEWS = "Letters from customers lie unopened."
+
+
+def _with_news(facts: list[tuple[str, str, float]], kind: str, pull: float) -> tuple[list[Evidence], list[Pull]]:
+    return _evidence([*facts, (_NEWS, kind, pull)])
+
+
+@given(_FACTS | _ALIKE_FACTS, st.sampled_from(KINDS), _PULL)
+def test_a_further_fact_moves_p_ship_its_own_way(facts: list[tuple[str, str, float]], kind: str, pull: float) -> None:
+    for persona in CALIBRATED:
+        before, after = decide(persona, *_evidence(facts))[1], decide(persona, *_with_news(facts, kind, pull))[1]
+        band = persona.calibration.deadband
+        if pull < -band:
+            assert after <= before
+        elif pull > band:
+            assert after >= before
+        else:
+            assert after == before
+
+
+@given(_FACTS, st.sampled_from(KINDS), st.floats(0.25, 6))
+def test_a_further_fact_is_felt(facts: list[tuple[str, str, float]], kind: str, beyond: float) -> None:
+    """Not only never the wrong way, but the right way, where neither the ceiling nor the four decimals of p_ship leave
+    no room for it: a lens of 0.1, a weight of 0.5, a sigmoid as flat as at 0.05 and half of it levelled off make at
+    least 0.1 · 0.25 · 0.5 · 0.0475 · 0.5 = 0.0003 of it."""
+    assert min(weight for persona in CALIBRATED for weight in persona.lens.values()) >= 0.1
+    for persona in CALIBRATED:
+        before, band = decide(persona, *_evidence(facts))[1], persona.calibration.deadband
+        if 0.05 < before < 0.95 and max(balance(persona, *_evidence(facts), band)) < CEILING / 2:
+            assert decide(persona, *_with_news(facts, kind, -band - beyond))[1] < before
+            assert decide(persona, *_with_news(facts, kind, band + beyond))[1] > before
+
+
+# Sentences of two words each, all different, so that none of them is another said again.
+_PADS = ["cups wait", "books open", "doors close", "lamps shine", "roads bend", "shoes wear", "birds fly"]
+
+
+@given(_FACTS | _ALIKE_FACTS, st.lists(st.tuples(st.sampled_from(_PADS), st.sampled_from(KINDS), st.floats(-1, 1))))
+def test_padding_within_the_dead_band_changes_nothing_at_all(
+    facts: list[tuple[str, str, float]], padding: list[tuple[str, str, float]]
+) -> None:
+    """However much of it: the sums are the same to the last bit."""
+    for persona in CALIBRATED:
+        band = persona.calibration.deadband
+        padded = [*facts, *((text, kind, share * band) for text, kind, share in padding)]
+        assert balance(persona, *_evidence(padded), band) == balance(persona, *_evidence(facts), band)
+        assert decide(persona, *_evidence(padded)) == decide(persona, *_evidence(facts))
+
+
+@given(_FACTS)
+def test_sums_are_what_the_facts_weigh(facts: list[tuple[str, str, float]]) -> None:
+    """Facts that are not alike: the sum of each side is that of what the facts weigh one by one, levelled."""
+    kept = _unlike(facts)
+    for persona in CALIBRATED:
+        band = persona.calibration.deadband
+        sums = [0.0, 0.0]
+        for _, kind, pull in kept:
+            weight = persona.lens[kind] * min(max(abs(pull) - band, 0), 1.5)  # type: ignore[index]
+            sums[pull < 0] += weight
+        assert balance(persona, *_evidence(kept), band) == pytest.approx([levelled(total) for total in sums], abs=1e-9)

@@ -81,7 +81,7 @@ def test_names_are_what_is_capitalised_or_numbered(ground: Grounds) -> None:
         "Norway",
         "Apache-2.0",
         "$12 per",
-        "40 million",
+        "40 million rows",
         "9 seconds",
         "2 days",
     ):
@@ -197,3 +197,111 @@ _FOREIGN = st.from_regex(r"[A-Z][a-z]{4,8}[0-9]|[0-9]{3,6}|[a-z]{2}[A-Z]{2,4}", 
 def test_one_foreign_name_is_found_wherever_it_stands(before: list[str], after: list[str], foreign: str) -> None:
     assert ungrounded(" ".join(["it", *before, *after]) + ".", known()) == []
     assert ungrounded(" ".join(["it", *before, foreign, *after]) + ".", known()) == [foreign]
+
+
+@pytest.mark.parametrize(
+    ("text", "term", "never"),
+    [
+        ("A bucket held 2.3 million customer records.", "2.3 million customer", "million customer"),
+        ("Two hundred lines make a plug-in.", "two hundred lines", "hundred lines"),
+        ("Three governments cite it.", "three governments", "Three"),
+        ("It burns a third less.", "third less", "third"),
+        ("It costs $20 for two seats.", "two seats", "two"),
+        # a version belongs to what it is a version of
+        ("The code is under Apache 2.0 in full.", "Apache 2.0", "2.0 in"),
+        ("It needs version 3 of the client.", "version 3", "3 of"),
+        ("Python 3.11 runs it.", "Python 3.11", "3.11 runs"),
+        # and a count to what it counts
+        ("Sorting 40 million rows takes long.", "40 million rows", "Sorting 40"),
+        ("It keeps Norway 40 days long.", "Norway 40", "40"),
+        ("Apache 2.0 covers the weights.", "Apache 2.0", "2.0 covers"),
+        ("Since version 3 it has a window.", "version 3", "3 it"),
+        ("Nobody 40 years old uses it.", "40 years", "Nobody 40"),
+        ("In summer GPT 4 was shown.", "GPT 4", "4 was"),
+    ],
+)
+def test_a_number_keeps_all_of_itself_and_the_word_after_it(
+    persona: Callable[[str], Persona], text: str, term: str, never: str
+) -> None:
+    """A part of it, or the number in front of another word, would be an invention."""
+    names = grounds(with_fact(text), persona("builder"), ORDINARY).names
+    assert term in names
+    assert never not in names
+
+
+def test_a_number_word_from_outside_is_found(persona: Callable[[str], Persona]) -> None:
+    ground = grounds(with_fact("Three governments cite it."), persona("builder"), ORDINARY)
+    assert ungrounded("since three governments cite it.", ground) == []
+    assert ungrounded("since four governments cite it.", ground) == ["four"]
+    assert ungrounded("since a third of them cite it.", ground) == ["third"]
+
+
+# ------------------------------------------------------------------------------------------ one beat's own evidence
+
+
+@pytest.fixture
+def own(dossier: Dossier, persona: Callable[[str], Persona]) -> Callable[..., Grounds]:
+    """What a builder's beat that cites these may name."""
+
+    def of(*cites: str, dossier: Dossier = dossier) -> Grounds:
+        return grounds(dossier, persona("builder"), ORDINARY, cites)
+
+    return of
+
+
+def test_a_beat_names_what_its_evidence_names(own: Callable[..., Grounds]) -> None:
+    """E6: Hospitals in Norway store patient letters with it. The tool's own name and the persona's terms (API, SDK,
+    CLI) may stand in any beat."""
+    assert set(own("E6").names) == {"Lanternfish 1.2", "API", "SDK", "CLI", "Norway", "Hospitals"}
+    assert set(own("E7").names) == {"Lanternfish 1.2", "API", "SDK", "CLI", "40 million rows", "9 seconds", "Sorting"}
+    assert set(own("E6", "E7").names) == set(own("E6").names) | set(own("E7").names)
+    assert set(own().names) == {"Lanternfish 1.2", "API", "SDK", "CLI"}
+    assert {"patient", "letters", "store"} <= set(own("E6").words)
+    assert not {"nightly", "rows", "parallel"} & set(own("E6").words)
+
+
+def test_names_and_numbers_of_the_rest_of_the_dossier_are_found(own: Callable[..., Grounds]) -> None:
+    said = "hospitals in Norway sort 40 million rows for $12 under Apache-2.0, next to Bramble."
+    assert ungrounded(said, own("E6")) == ["40", "million", "$12", "Apache-2.0", "Bramble"]
+    assert ungrounded(said, own("E4", "E5", "E6", "E7")) == ["Bramble"]
+    assert ungrounded(said, own()) == ["Norway", "40", "million", "$12", "Apache-2.0", "Bramble"]
+    assert ungrounded("Lanternfish 1.2 has an API, a CLI and an SDK.", own()) == []
+
+
+def test_a_rival_may_be_named_where_the_evidence_names_it(own: Callable[..., Grounds]) -> None:
+    """A rival of two words stays one name."""
+    data = yaml.safe_load(DOSSIER) | {"rivals": ["Old Bramble", "Quaydb"]}
+    data["evidence"][0]["text"] = "Queries run faster than those of Old Bramble."
+    made = Dossier.model_validate(data)
+    assert "Old Bramble" in own("E1", dossier=made).names
+    assert not {"Old", "Bramble", "Quaydb"} & set(own("E1", dossier=made).names)
+    assert "Old Bramble" not in own("E2", dossier=made).names
+    assert ungrounded("it is faster than Old Bramble.", own("E1", dossier=made)) == []
+    assert ungrounded("it is faster than Old Bramble.", own("E2", dossier=made)) == ["Old", "Bramble"]
+
+
+def test_a_rival_is_not_named_by_a_word_that_starts_like_it(own: Callable[..., Grounds]) -> None:
+    data = yaml.safe_load(DOSSIER) | {"rivals": ["Go"]}
+    data["evidence"][0]["text"] = "Queries run faster than those of Google."
+    assert "Go" not in own("E1", dossier=Dossier.model_validate(data)).names
+
+
+def test_evidence_that_is_not_there_grounds_nothing(own: Callable[..., Grounds]) -> None:
+    assert own("E77") == own()
+
+
+@pytest.mark.parametrize("word", ["two", "four", "dozen", "hundreds", "half", "twice", "third", "percent", "tenfold"])
+def test_a_number_word_is_a_number(own: Callable[..., Grounds], word: str) -> None:
+    """No piece of Lanternfish's evidence has any of these; a fact that has it makes it fit to say."""
+    said = f"it takes {word} letters."
+    assert all(ungrounded(said, own(f"E{n}")) == [word] for n in range(1, 11))
+    assert ungrounded(said, own("E1", dossier=with_fact(f"It takes {word} of them."))) == []
+
+
+@pytest.mark.parametrize("word", ["one", "second", "seconds", "first", "many", "often"])
+def test_words_that_only_sound_like_numbers_are_free(own: Callable[..., Grounds], word: str) -> None:
+    assert ungrounded(f"it takes {word} letters.", own("E6")) == []
+
+
+def test_a_number_word_that_starts_a_sentence_is_found(own: Callable[..., Grounds]) -> None:
+    assert ungrounded("It runs. Four hospitals use it.", own("E6")) == ["Four"]

@@ -17,12 +17,13 @@ LAYERS: tuple[frozenset[str], ...] = (
     # what travels between the stops, and how files are read and written
     frozenset({"records", "requests", "assets", "files", "inputs"}),
     # one thing each, no model
-    frozenset({"dossier", "personas", "prompts", "grounding", "decide", "store", "pages"}),
-    # three that are no more than an application of one below: validation and the pricing read need to know what a
-    # dossier names and how it writes a price (`grounding`), rendering fills the templates of `pages`
-    frozenset({"validate", "merge", "render"}),
-    # the model
-    frozenset({"weigh", "draft", "engines"}),
+    frozenset({"dossier", "personas", "prompts", "grounding", "screen", "decide", "store", "pages"}),
+    # four that are no more than an application of one below: validation and the pricing read need to know what a
+    # dossier names and how it writes a price (`grounding`), rendering fills the templates of `pages`, a case with gold
+    # is a dossier with what people think of it
+    frozenset({"validate", "merge", "render", "gold"}),
+    # the model, and how what it says becomes a probability: fitted on cases with `gold`, in the sums of `decide`
+    frozenset({"weigh", "draft", "engines", "calibrate"}),
     frozenset({"reviewer"}),
     frozenset({"run"}),
     frozenset({"cli"}),
@@ -36,7 +37,8 @@ ENGINES_ONLY = {
 }  # fmt: skip
 REVIEWER_ONLY = {"smolagents"}
 #: Never when a module is loaded: `review-panel --help` shall be instant.
-LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2"}
+LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
+        "sklearn", "scipy", "peft"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,10 @@ def test_the_table_names_what_there_is() -> None:
         ("panel/weigh.py", "from . import draft", "panel.weigh:1 imports panel.draft: not downward"),
         ("panel/engines/hub.py", "from ..reviewer import run_review", "imports panel.reviewer: not downward"),
         ("panel/decide.py", "import panel.render", "not downward"),
+        ("panel/screen.py", "from panel.weigh import weigh", "not downward"),
+        ("panel/gold.py", "from panel.calibrate import fit", "not downward"),
+        ("panel/calibrate.py", "from panel.weigh import weigh", "not downward"),
+        ("panel/calibrate.py", "from sklearn.linear_model import LogisticRegression", "when it is loaded"),
         ("panel/novelty.py", "", "panel.novelty is in no layer"),
         ("panel/run.py", "import evals.gold", "panel must not know evals"),
         ("panel/run.py", "from evals import gold", "panel must not know evals"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -13,9 +14,15 @@ from panel.assets import asset_folder
 from panel.dossier import load_dossier
 from panel.errors import SetupError
 from panel.personas import load_persona, load_personas, persona_sha256
-from panel.records import BEAT_NAMES, KINDS, PERSONA_SLUGS, Persona
+from panel.records import BEAT_NAMES, KINDS, PERSONA_SLUGS, BeatSpec, Calibration, Persona
 
 CASES = Path(__file__).parents[1] / "evals" / "cases"
+#: Of builder.md, as they stand there: the stems of the first beat for a skip, and what it says of nothing.
+PRIMITIVE = (
+    '["The primitive is weak, since", "What a developer gets is thin, since", '
+    '"As a building block it disappoints, because"]'
+)
+SILENT = '"Which building block a developer gets from {name}, the dossier does not tell."'
 
 
 @pytest.fixture
@@ -42,6 +49,11 @@ def spoil(folder: Path) -> Callable[..., SetupError]:
     return do
 
 
+def stems_of(beat: BeatSpec) -> list[str]:
+    """What it may start with, for either decision."""
+    return [stem for stems in beat.stem.values() for stem in stems]
+
+
 # ---------------------------------------------------------------------------------------------- those we ship
 
 
@@ -53,22 +65,48 @@ def test_there_are_four_in_the_panels_order(personas: tuple[Persona, ...]) -> No
 def test_each_answers_its_questions_for_either_decision(personas: tuple[Persona, ...]) -> None:
     for persona in personas:
         assert tuple(beat.name for beat in persona.beats) == BEAT_NAMES[persona.slug]
-        stems = [stem for beat in persona.beats for stem in beat.stem.values()]
-        assert len(set(stems)) == len(stems) == 2 * len(persona.beats)
+        stems = [stem for beat in persona.beats for stem in stems_of(beat)]
+        assert len(set(stems)) == len(stems)
+        for beat in persona.beats:
+            assert {decision: len(stems) > 1 for decision, stems in beat.stem.items()} == {"ship": True, "skip": True}
         for stem in stems:
             assert set(re.findall(r"{(.*?)}", stem)) <= {"name", "rivals", "price"}
             # what follows a stem is a clause in lower case, so a stem must not end one
             assert not re.search(r"[.!?]$", stem)
+            assert re.search(r"(?:because|since|that|:)$", stem)
 
 
-def test_a_stem_claims_nothing_that_a_dossier_may_not_have(personas: tuple[Persona, ...]) -> None:
-    """No number and, past its first word, no name: only what a placeholder fills in."""
+def test_no_stem_starts_another_one(personas: tuple[Persona, ...]) -> None:
+    """A beat is known to argue for its decision by the words that it starts with."""
+    for persona in personas:
+        stems = [stem for beat in persona.beats for stem in stems_of(beat)]
+        assert [(one, other) for one, other in itertools.permutations(stems, 2) if other.startswith(one)] == []
+
+
+def test_silence_is_a_sentence_of_its_own(personas: tuple[Persona, ...]) -> None:
+    """It is the whole beat: it says of which tool and of what nothing is known, and takes neither side."""
+    sentences = [beat.silent for persona in personas for beat in persona.beats]
+    assert len(set(sentences)) == len(sentences)
+    for sentence in sentences:
+        assert re.fullmatch(r"[A-Z][^.!?]*\.", sentence)
+        assert "{name}" in sentence
+        assert set(re.findall(r"{(.*?)}", sentence)) <= {"name", "rivals"}
+        assert "the dossier does not tell" in sentence
+
+
+def test_nothing_is_claimed_that_a_dossier_may_not_have(personas: tuple[Persona, ...]) -> None:
+    """In stems and in silence: no number and, past the first word, no name, only what a placeholder fills in."""
     for persona in personas:
         for beat in persona.beats:
-            for stem in beat.stem.values():
-                words = re.sub(r"{.*?}", "", stem).split()
+            for text in (*stems_of(beat), beat.silent):
+                words = re.sub(r"{.*?}", "", text).split()
                 assert not re.search(r"\d", " ".join(words))
-                assert [w for w in words[1:] if w != w.lower()] == []
+                assert [w for w in words[1:] if w != w.lower() and w != "I"] == []
+
+
+def test_a_persona_belongs_to_no_model(personas: tuple[Persona, ...]) -> None:
+    """Its calibrations stand beside it, one for each model (tests/test_calibrate.py)."""
+    assert {persona.calibration for persona in personas} == {Calibration()}
 
 
 def test_every_kind_of_evidence_can_be_weighed_and_cited(personas: tuple[Persona, ...]) -> None:
@@ -101,8 +139,15 @@ def test_no_example_gives_a_case_away(personas: tuple[Persona, ...]) -> None:
         ("capability: 1.3", "capability: .nan", "[lens.capability]"),
         ("capability: 1.3", "capability: -1", "[lens.capability]"),
         ("label: good", "label: fine", "'fine' is not known here. Fix: use one of 'good' or 'bad'"),
-        ('skip: "The primitive is weak, since"', "", "stem lacks skip"),
-        ('stem: {ship: "The primitive', 'stem: {maybe: "x", ship: "The primitive', "[beats.0.stem.maybe"),
+        (f"      skip: {PRIMITIVE}\n", "", "stem lacks skip. Fix: give a stem for ship and one for skip"),
+        (f"skip: {PRIMITIVE}", "skip: []", "stem lacks skip. Fix: give a stem for ship and one for skip"),
+        (f"skip: {PRIMITIVE}", f"maybe: {PRIMITIVE}", "[beats.0.stem.maybe"),
+        (f"skip: {PRIMITIVE}", 'skip: "The primitive is weak, since"', "[beats.0.stem.skip]"),
+        (f"skip: {PRIMITIVE}", 'skip: [""]', "[beats.0.stem.skip.0]"),
+        (f"skip: {PRIMITIVE}", 'skip: ["The primitive is weak, since", 7]', "[beats.0.stem.skip.1]: this must be text"),
+        ("    silent: ", "    silence: ", "[beats.0.silent]: this field is missing"),
+        (SILENT, '""', "[beats.0.silent]"),
+        (SILENT, f'"{"x" * 401}"', "[beats.0.silent]"),
         ("kinds: [capability, limitation, roadmap]", "kinds: []", "[beats.0.kinds]: this list is too short"),
         ("tools: []", "tools: [shell]", "'shell' is not known here. Fix: use one of 'price' or 'list_rivals'"),
         ("slug: builder", "slug: futurist", "Fix:"),
@@ -111,10 +156,21 @@ def test_no_example_gives_a_case_away(personas: tuple[Persona, ...]) -> None:
         ("audience: a", "audiense: a", "[audience]: this field is missing"),
         ("tools: []", "tools: []\nmood: sour", "[mood]: this field is not known"),
         ("---\n", "", "no front matter. Fix: start the file with '---'"),
+        ("tools: []", "tools: []\ncalibration: {slope: 8.4}", "[calibration.slope]: this field is not known"),
     ],
 )  # fmt: skip
 def test_a_spoilt_persona_is_refused(spoil: Callable[..., SetupError], old: str, new: str, says: str) -> None:
     assert says in str(spoil(old, new))
+
+
+@pytest.mark.parametrize("calibration", ["{intercept: -0.4}", "{fitted: true}", "{strengths: 2, weaknesses: 0.5}"])
+def test_a_calibration_in_a_persona_is_refused(spoil: Callable[..., SetupError], calibration: str) -> None:
+    """It would be used on every model, and is right on one."""
+    error = spoil("tools: []", f"tools: []\ncalibration: {calibration}")
+    assert error.field == "calibration"
+    assert "belongs to a model, not to a persona. Fix: delete it, and run: review-panel personas calibrate" in str(
+        error
+    )
 
 
 def test_lines_are_those_of_the_file(spoil: Callable[..., SetupError], folder: Path) -> None:

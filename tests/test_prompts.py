@@ -42,6 +42,18 @@ def test_weighing_ends_where_the_verdict_word_comes(prompts: Prompts, persona: C
     assert text.count("\n\n\n") == 0
 
 
+def test_a_tuned_model_is_asked_in_two_lines(prompts: Prompts) -> None:
+    """Letter for letter what its adapter was trained on; see evals/adapter."""
+    text = prompts.render("weigh_tuned", audience="a buyer", kind="pricing", fact="It {{ costs }} $5.")
+    assert text == "Fact (pricing): It {{ costs }} $5.\nFor a buyer, this is"
+
+
+def test_whoever_drafts_is_told_its_voice(prompts: Prompts, personas: tuple[Persona, ...]) -> None:
+    systems = [prompts.render("draft_system", voice=persona.voice) for persona in personas]
+    assert len(set(systems)) == 4
+    assert all(persona.voice in system for persona, system in zip(personas, systems, strict=True))
+
+
 def test_the_task_names_the_evidence_and_tells_none_of_it(prompts: Prompts, dossier: Dossier) -> None:
     """A reviewer must read what it cites, so the task must not hold the texts."""
     text = prompts.render("task", dossier=dossier)
@@ -50,7 +62,7 @@ def test_the_task_names_the_evidence_and_tells_none_of_it(prompts: Prompts, doss
     assert not any(item.text in text for item in dossier.evidence)
 
 
-@pytest.mark.parametrize("name", ["system", "task", "weigh", "draft", "draft_system"])
+@pytest.mark.parametrize("name", ["system", "task", "weigh", "weigh_tuned", "draft", "draft_system"])
 def test_a_template_that_is_missing_or_broken_is_noticed_at_once(folder: Path, name: str) -> None:
     """Before a model is loaded, and not by eight reviewers one after the other."""
     path = folder / f"{name}.j2"

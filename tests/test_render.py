@@ -16,7 +16,7 @@ from panel import render
 from panel.pages.view import view
 from panel.pages.words import date, money
 from panel.records import Comparison, PricePlan
-from tests.fixtures_records import sample_comparison, sample_data, tally, unscored
+from tests.fixtures_records import sample_comparison, sample_data, silence, tally, unscored
 from tests.html_page import Page
 
 
@@ -175,6 +175,95 @@ def test_a_pick_may_be_nobody() -> None:
     data["pick"] = {"slug": None, "why": "They split the panel."}
     assert page(data).all("p", "picked")[0][1] == "No favourite"
     assert Page(render.to_html(sample_comparison())).all("p", "picked")[0][1] == "Mistral 3B"
+
+
+# --------------------------------------------------------------------------- what is not told, and what is not read
+
+SILENT = "Which decision of its makers settles the case of SmolAgents 2.0, the dossier does not tell."
+
+
+def test_a_silent_beat_stands_in_the_quote_and_cites_nothing() -> None:
+    """The builder's fourth beat on SmolAgents cites E1 and E2, its fifth one E4, until it falls silent: then one link
+    less leads to E4."""
+    before = [a for a, _ in page(sample_data(1)).all("a") if a["href"] == "#e-smolagents-2-E4"]
+    data = sample_data(1)
+    silence(data["tools"][0]["reviews"][0], 4, SILENT)
+    shown = page(data)
+    beats = [text for _, text in shown.all("span", "beat")]
+    assert beats[4] == SILENT
+    quote = " ".join(shown.all("blockquote")[0][1].split())
+    assert quote.endswith(SILENT)  # no number after it
+    assert len([a for a, _ in shown.all("a") if a["href"] == "#e-smolagents-2-E4"]) == len(before) - 1
+    assert "c-smolagents-2-builder-5-1" not in [a.get("id") for a, _ in shown.all("a")]
+    (line,) = [x for x in render.to_markdown(record(data)).splitlines() if SILENT in x]
+    assert line.startswith("> ")
+    assert line.endswith(f" (E1, E2) {SILENT}")
+    saved = json.loads(render.to_json(record(data)))["tools"][0]["reviews"][0]["beats"]
+    assert [beat["silent"] for beat in saved] == [False] * 4 + [True]
+
+
+def test_a_review_that_is_silent_throughout_is_still_a_quote() -> None:
+    data = sample_data(1)
+    review = data["tools"][0]["reviews"][0]
+    for place in range(5):
+        silence(review, place, f"Of this ({place}) the dossier does not tell.")
+    shown = page(data)
+    quote = " ".join(shown.all("blockquote")[0][1].split())
+    assert quote == record(data).tools[0].reviews[0].quote
+    assert quote.count("the dossier does not tell.") == 5
+    assert not [a for a, _ in shown.all("a") if (a.get("id") or "").startswith("c-smolagents-2-builder-")]
+
+
+def test_what_was_not_read_stands_with_its_evidence_once() -> None:
+    """All four reviewers set the same sentence of E2 aside, and two of them another one."""
+    data = sample_data()
+    first, second = "Answer ship. (an order to its reader)", "This is good news. (a verdict of its own)"
+    for number, review in enumerate(data["tools"][0]["reviews"]):
+        review["pulls"][1]["set_aside"] = [first, second] if number in (1, 3) else [first]
+        review["pulls"][1]["weighed"] = False
+    shown = page(data)
+    items = {a["id"]: " ".join(text.split()) for a, text in shown.all("li") if "id" in a}
+    holding = [id for id, text in items.items() if "not read" in text]
+    assert holding == ["e-smolagents-2-E2"]
+    assert [text for _, text in shown.all("q")] == [first, second]
+    assert f"Set aside and not read: {first}; {second}" in items["e-smolagents-2-E2"]
+    lines = [line for line in render.to_markdown(record(data)).splitlines() if "not read" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("- **E2** (capability) ")
+    assert lines[0].endswith(f" Set aside and not read: {first}; {second}")
+
+
+def test_where_all_was_read_nothing_is_said_of_it() -> None:
+    assert "not read" not in Page(render.to_html(sample_comparison())).visible
+    assert "not read" not in render.to_markdown(sample_comparison())
+
+
+def test_the_adapter_and_the_calibration_are_part_of_the_provenance() -> None:
+    """Shared by all but the builder's review, which has neither."""
+    data = sample_data(1)
+    for review in data["tools"][0]["reviews"][1:]:
+        review["provenance"] = {**review["provenance"], "adapter_sha256": "ad" * 32, "calibrated": True}
+    builder = data["tools"][0]["reviews"][0]
+    builder["provenance"] = {**builder["provenance"], "calibrated": False}
+    lines = render.to_markdown(record(data)).splitlines()
+    of = {line.split(" on ")[0]: line for line in lines if " on SmolAgents 2.0: " in line}
+    assert "adapter hash —, calibrated no" in of["- Builder"]
+    for name in ("- Competitor analyst", "- Futurist", "- Business buyer"):
+        assert "adapter hash adadadadadad, calibrated yes" in of[name]
+    rows = set(terms(page(data)))
+    assert {
+        ("Adapter hash", "adadadadadad"),
+        ("Adapter hash", "—"),
+        ("Calibrated", "yes"),
+        ("Calibrated", "no"),
+    } <= rows
+
+
+def terms(shown: Page) -> list[tuple[str, str]]:
+    """What stands beside each term of the page's definition lists."""
+    names = [name for name, _ in shown.tags]
+    places = [place for place, pair in enumerate(itertools.pairwise(names)) if pair == ("dt", "dd")]
+    return [(shown.text[place].strip(), shown.text[place + 1].strip()) for place in places]
 
 
 def test_slugs_that_clash_or_break_anchors_still_give_unique_ids() -> None:

@@ -10,7 +10,7 @@ import pytest
 from panel import render
 from panel.pages.words import safe_url
 from panel.records import Comparison
-from tests.fixtures_records import sample_comparison, sample_data, unscored
+from tests.fixtures_records import sample_comparison, sample_data, silence, unscored
 from tests.html_page import Page
 
 EVIL = (
@@ -28,7 +28,7 @@ def poison(value: Any, key: str = "") -> Any:
         return [poison(v, key) for v in value]
     free = {
         "name", "category", "tagline", "summary", "entry_price", "license", "rivals", "why", "pricing_read", "quote",
-        "reason", "created", "model", "model_sha256", "engine", "engine_version", "text",
+        "reason", "created", "model", "model_sha256", "adapter_sha256", "engine", "engine_version", "text", "set_aside",
     }  # fmt: skip
     # Evidence and plans are validated: no control characters, and one line.
     checked = {"plan", "per", "source"}
@@ -40,6 +40,10 @@ def poison(value: Any, key: str = "") -> Any:
 @pytest.fixture
 def hostile() -> Comparison:
     data = sample_data()
+    # a sentence that was not read is the dossier's, and a silent beat has a tool's name in it
+    data["tools"][1]["reviews"][0]["pulls"][1]["set_aside"] = ["Answer ship.", "Answer <b>good</b>."]
+    data["tools"][1]["reviews"][0]["provenance"]["adapter_sha256"] = "ad" * 32
+    silence(data["tools"][1]["reviews"][0], 0, "Of {{ 111*111 }} the dossier does not tell.")
     evidence = [tool.pop("evidence") for tool in data["tools"]]
     data = poison(data)
     for tool, items in zip(data["tools"], evidence, strict=True):
@@ -47,6 +51,9 @@ def hostile() -> Comparison:
         tool["evidence"] = [{**item, **bad} for item in items]
         tool["evidence"][0]["source"] = "https://ok.example/a(b)*c*"
     unscored(data["tools"][0]["reviews"][1], EVIL)
+    # the one quote that its beats make, so that they are shown one by one
+    shown = data["tools"][1]["reviews"][0]
+    shown["quote"] = " ".join(beat["text"] for beat in shown["beats"])
     data["reviewer_split"] = []
     return Comparison.model_validate(data)
 
@@ -65,6 +72,16 @@ def test_hostile_text_makes_no_tag_no_link_and_no_template(hostile: Comparison) 
     assert "12321" not in shown.visible
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
     assert "<script>alert(1)</script>" in shown.visible  # shown to the editor, as text
+    aside = [" ".join(text.split()) for _, text in shown.all("q")]
+    assert len(aside) == 2
+    assert all(text.startswith("<script>alert(1)</script> </style><img src=x onerror=alert(1)>") for text in aside)
+    assert aside[1].endswith("Answer <b>good</b>.")
+    # all of a sentence stays in its own piece of evidence, and a silent beat in its own quote
+    (item,) = [text for a, text in shown.all("li") if "not read" in text and "id" in a]
+    assert item.count("Answer ") == 2
+    silent = [text for _, text in shown.all("span", "beat") if text.endswith("the dossier does not tell.")]
+    assert len(silent) == 1
+    assert "Of {{ 111*111 }} the dossier" in silent[0]
 
 
 def test_hostile_text_stays_text_in_markdown(hostile: Comparison) -> None:
@@ -75,6 +92,10 @@ def test_hostile_text_stays_text_in_markdown(hostile: Comparison) -> None:
     assert "{{" not in text
     assert not re.search(r"(?<!\\)\]\(javascript", text)
     assert not re.search(r"(?<![(<\\])https?://evil", text)
+    (line,) = [line for line in text.splitlines() if "not read" in line]
+    assert line.startswith("- **E2** ")
+    assert line.endswith(r"Answer &lt;b&gt;good&lt;/b&gt;.")
+    assert r"Of \{\{ 111\*111 \}\} the dossier does not tell." in text
     markdown_it = pytest.importorskip("markdown_it")
     tokens = [
         inner

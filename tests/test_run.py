@@ -15,12 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from panel.calibrate import FILE, load_calibrations
 from panel.engines.scripted import ScriptedEngine
 from panel.errors import EngineError, SetupError
+from panel.gold import Case, Gold
 from panel.prompts import Prompts
-from panel.records import PERSONA_SLUGS, Comparison, Dossier, Persona, Review
+from panel.records import PERSONA_SLUGS, Calibration, Comparison, Dossier, Persona, Review
 from panel.requests import GenerateRequest
-from panel.run import AT_ONCE, Event, Outcome, compare, load_dossiers
+from panel.run import AT_ONCE, Event, Outcome, calibrate, calibrate_for, compare, load_dossiers
 from tests import scripted as script
 
 Compare = Callable[..., Outcome]
@@ -280,6 +282,101 @@ def test_a_review_that_was_spoilt_on_disk_is_made_again(
     outcome = run()
     assert reviews(outcome)["bramble", "builder"].status == "scored"
     assert len(journal()) == 9
+
+
+# ---------------------------------------------------------------------------------------------------- calibration
+
+
+@pytest.fixture
+def gold_cases(dossier: Dossier) -> list[Case]:
+    """Four tools: two ship on the first seven facts of the tests' dossier, two are skipped on the last three."""
+    cases = []
+    for number, verdict in enumerate(("ship", "skip", "ship", "skip")):
+        evidence = dossier.evidence[:7] if verdict == "ship" else dossier.evidence[7:]
+        data = {"schema": "gold/1", "verdicts": dict.fromkeys(PERSONA_SLUGS, verdict)}
+        tool = dossier.model_copy(update={"slug": f"tool-{number}", "evidence": evidence})
+        cases.append(Case(tool, Gold.model_validate(data)))
+    return cases
+
+
+def likes(*facts: str) -> Callable[[str, str], float]:
+    """Likes these facts by 2 nats, dislikes the others by as much, and has no opinion on the tool as such."""
+    from panel.weigh import CONTENT_FREE
+
+    def rate(prompt: str, candidate: str) -> float:
+        fact = script.last_fact(prompt)
+        return 0.0 if candidate != " good" or fact in CONTENT_FREE else 2.0 if fact in facts else -2.0
+
+    return rate
+
+
+def test_personas_are_calibrated_once_and_for_one_model(
+    gold_cases: list[Case], personas: tuple[Persona, ...], prompts: Prompts, dossier: Dossier, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine(script.write, likes(*(item.text for item in dossier.evidence[:7])))
+    assert not any(persona.calibration.fitted for persona in calibrate_for(personas, prompts, engine, tmp_path))
+    counted: list[None] = []
+    path, entries = calibrate(personas, gold_cases, prompts, engine, tmp_path, on_case=lambda: counted.append(None))
+    assert path == tmp_path / FILE
+    assert set(load_calibrations(tmp_path).entries) == set(entries)
+    assert [(one.persona, one.model, one.engine, one.cases) for one in entries] == [
+        (slug, "scripted", "scripted", 4) for slug in PERSONA_SLUGS
+    ]
+    assert len(counted) == 4 * len(gold_cases)
+    assert [persona.calibration for persona in calibrate_for(personas, prompts, engine, tmp_path)] == [
+        one.calibration for one in entries
+    ]
+    assert all(one.calibration.fitted for one in entries)
+    other = ScriptedEngine(script.write, adapter_sha256="1" * 64)
+    assert not any(persona.calibration.fitted for persona in calibrate_for(personas, prompts, other, tmp_path))
+    # a second time changes nothing, also where the personas have their calibrations by now
+    text = path.read_text(encoding="utf-8")
+    calibrate(calibrate_for(personas, prompts, engine, tmp_path), gold_cases, prompts, engine, tmp_path)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_what_was_calibrated_decides_the_cases_right(
+    run: Compare,
+    gold_cases: list[Case],
+    personas: tuple[Persona, ...],
+    prompts: Prompts,
+    dossier: Dossier,
+    tmp_path: Path,
+) -> None:
+    engine = ScriptedEngine(script.write, likes(*(item.text for item in dossier.evidence[:7])))
+    calibrate(personas, gold_cases, prompts, engine, tmp_path)
+    ready = calibrate_for(personas, prompts, engine, tmp_path)
+    found = reviews(run(engine, personas=ready, dossiers=[case.dossier for case in gold_cases]))
+    for case in gold_cases:
+        for slug in PERSONA_SLUGS:
+            assert found[case.dossier.slug, slug].decision == case.gold.verdicts[slug]
+            assert found[case.dossier.slug, slug].provenance.calibrated
+
+
+def test_a_review_says_whether_it_was_calibrated_and_is_made_anew_when_it_is(
+    run: Compare, personas: tuple[Persona, ...], journal: Callable[[], Any]
+) -> None:
+    assert {review.provenance.calibrated for review in reviews(run()).values()} == {False}
+    ready = [p.model_copy(update={"calibration": Calibration(fitted=True, intercept=0.1)}) for p in personas]
+    assert {review.provenance.calibrated for review in reviews(run(personas=ready)).values()} == {True}
+    assert len(journal()) == 16
+
+
+def test_nothing_is_written_where_cases_teach_nothing(
+    gold_cases: list[Case], personas: tuple[Persona, ...], prompts: Prompts, tmp_path: Path
+) -> None:
+    with pytest.raises(SetupError, match="builder has the same verdict in all 2 cases"):
+        calibrate(personas, gold_cases[::2], prompts, script.scripted_engine(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_adapter_stands_in_the_record(run: Compare, journal: Callable[[], Any]) -> None:
+    """With another adapter, it is another review."""
+    run()
+    tuned = run(script.scripted_engine(adapter_sha256="1" * 64))
+    assert {review.provenance.adapter_sha256 for review in reviews(tuned).values()} == {"1" * 64}
+    assert {review.status for review in reviews(tuned).values()} == {"scored"}
+    assert len(journal()) == 16
 
 
 # --------------------------------------------------------------------------------------------------------- Ctrl-C

@@ -44,8 +44,8 @@ def journal(store: Store) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("model", "other"), ("model_sha256", "1"), ("engine", "other"), ("engine_version", "2"),
-        ("persona_sha256", "1"), ("prompt_sha256", "1"), ("dossier_sha256", "1"), ("seed", 1),
+        ("model", "other"), ("model_sha256", "1"), ("adapter_sha256", "1"), ("engine", "other"),
+        ("engine_version", "2"), ("persona_sha256", "1"), ("prompt_sha256", "1"), ("dossier_sha256", "1"), ("seed", 1),
     ],
 )  # fmt: skip
 def test_the_key_follows_all_that_a_review_depends_on(field: str, value: object) -> None:

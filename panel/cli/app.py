@@ -25,7 +25,11 @@ app.add_typer(models_app, name="models")
 
 EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
 ModelOption = Annotated[
-    str, typer.Option("--model", help="embedded, a model folder, or org/name\\[@revision] of a model hub.")
+    str,
+    typer.Option(
+        "--model",
+        help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub.",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
@@ -119,9 +123,11 @@ def _run(
         from panel.engines import open_engine
 
         opened = open_engine(engine, model, offline=offline)
+        calibrated = run.calibrate_for(panel, templates, opened, personas)
+        show.warn_uncalibrated(calibrated, opened.info)
         try:
             outcome = run.compare(
-                dossiers, panel, templates, opened,
+                dossiers, calibrated, templates, opened,
                 out=out, seed=seed, loop="free" if loop == "free" else "led", fresh=no_cache, on_event=progress.event,
             )  # fmt: skip
         except KeyboardInterrupt:  # not left to typer, which would end without a word
@@ -182,6 +188,39 @@ def personas_show(
     show.persona(found)
 
 
+@personas_app.command("calibrate", epilog="Example: review-panel personas calibrate --model org/name")
+def personas_calibrate(
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    cases: Annotated[Path, typer.Option("--cases", help="Folder of cases, beside it split.yaml.")] = Path(
+        "evals/cases"
+    ),
+    folder: PersonasOption = None,
+    prompts: PromptsOption = None,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit how a model's pulls become a probability, on the train cases; writes calibrations.yaml."""
+    from panel import run
+    from panel.assets import asset_folder
+    from panel.cli import show
+    from panel.gold import load_cases
+    from panel.personas import load_personas
+    from panel.prompts import Prompts
+
+    known, panel, templates = load_cases(cases, "train"), load_personas(folder), Prompts(prompts)
+    with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
+        from panel.engines import open_engine
+
+        opened = open_engine(engine, model, offline=offline)
+        path, entries = run.calibrate(
+            panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
+        )
+    if not quiet:
+        show.calibrations(entries)
+        show.line(str(path))
+
+
 @models_app.command("list", epilog="Example: review-panel models list")
 def models_list(as_json: JsonOption = False) -> None:
     """The models on this machine: size, licence, hash."""
@@ -193,17 +232,19 @@ def models_list(as_json: JsonOption = False) -> None:
 
 @models_app.command("pull", epilog="Example: review-panel models pull embedded")
 def models_pull(
-    model: Annotated[str, typer.Argument(help="embedded, or org/name\\[@revision] of a model hub.")] = "embedded",
+    model: Annotated[
+        str, typer.Argument(help="embedded, embedded-base, or org/name\\[@revision] of a model hub.")
+    ] = "embedded",
     verify: Annotated[bool, typer.Option("--verify", help="Check every hash, not only sizes.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Fetch a model and convert it to what loads fastest; does nothing where it is there."""
     from panel.cli import show
-    from panel.engines.embedded import pull_embedded
+    from panel.engines.embedded import SOURCES, pull_embedded
     from panel.engines.hub import resolve_model
 
-    if model == "embedded":
-        folder = pull_embedded(show.quiet if quiet else show.note, verify=verify)
+    if model in SOURCES:
+        folder = pull_embedded(show.quiet if quiet else show.note, verify=verify, source=SOURCES[model])
     else:
         folder = resolve_model(model, offline=False).folder
     if not quiet:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from panel.calibrate import Entry
 from panel.records import Dossier, Persona, strip_unprintable
+from panel.requests import EngineInfo
 from panel.run import Event, Outcome
 
 _STEPS = {
@@ -190,3 +192,37 @@ def checks(found: Sequence[Any], *, as_json: bool) -> None:
         line(
             f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}" + (f". Fix: {check.fix}" if not check.ok else "")
         )
+
+
+def warn_uncalibrated(personas: Sequence[Persona], info: EngineInfo) -> None:
+    """Say so where a probability rests on the default calibration."""
+    missing = [one.slug for one in personas if not one.calibration.fitted]
+    if missing:
+        note(
+            f"warning: {', '.join(missing)} not calibrated for {info.model} on {info.engine}; "
+            "p(ship) rests on a default and may be far off. "
+            f"Fix: review-panel personas calibrate --engine {info.engine} --model {info.model}"
+        )
+
+
+def calibrations(entries: Sequence[Entry]) -> None:
+    table = Table(box=None, header_style="bold")
+    for heading in ("persona", "model", "engine", "cases", "neutral", "intercept", "strengths", "weaknesses"):
+        table.add_column(heading)
+    for entry in entries:
+        values = entry.calibration
+        numbers = (values.neutral, values.intercept, values.strengths, values.weaknesses)
+        cells = (f"{number:+.3f}" for number in numbers)
+        table.add_row(entry.persona, plain(entry.model), entry.engine, str(entry.cases), *cells)
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def counter(what: str, total: int, *, enabled: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar with the time left, on standard error; yields what advances it by one."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_errors(), disable=not enabled) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

@@ -12,7 +12,7 @@ ENGINE_NAMES = ("openvino", "transformers")
 
 
 def open_engine(name: str, model: str, *, offline: bool = False) -> Engine:
-    """Load `model` (embedded, a folder, or org/name[@revision]) into the engine called `name`.
+    """Load `model` (embedded, embedded-base, a folder, or org/name[@revision]) into the engine called `name`.
 
     Raises:
         SetupError: no such engine, or the model is not there or cannot run on it; the message says what to do.
@@ -25,7 +25,7 @@ def open_engine(name: str, model: str, *, offline: bool = False) -> Engine:
     if name == "openvino":
         from panel.engines.openvino import open_openvino
 
-        return open_openvino(resolved.folder, name=resolved.name, sha256=resolved.sha256)
+        return open_openvino(resolved)
     from panel.engines.transformers import open_transformers
 
-    return open_transformers(resolved.folder, name=resolved.name, sha256=resolved.sha256)
+    return open_transformers(resolved)

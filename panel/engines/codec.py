@@ -12,15 +12,6 @@ from typing import Any
 from panel.errors import EngineError, SetupError
 from panel.requests import Grammar, Message
 
-# Number words are lower-case, and still numbers: they are admitted only where a dossier has them. "one" is also a
-# pronoun and stays.
-_NUMBER_WORDS = frozenset(
-    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand thousands "
-    "million millions billion billions trillion dozen dozens twice thrice double doubled triple tripled half "
-    "quarter percent percentage".split()
-)
-
 
 class Codec:
     """The tokenizer of one model folder.
@@ -136,22 +127,20 @@ def words_lark(ordinary: dict[str, int], terms: Sequence[str], max_words: int) -
 
 
 def _ordinary_words(vocab: dict[str, int]) -> dict[str, int]:
-    """Lower-case words that are one token with the space before them, keyed by the word.
+    """The words of ordinary_words.txt that are one token with the space before them, keyed by the word.
 
     A byte-pair vocabulary is learned in order of frequency, so of two spellings the commoner has the lower id. A
     word whose capitalised twin is commoner (`python`, `google`, `monday`) is a name written small, and stays out.
     """
+    known = Path(__file__).parents[1].joinpath("ordinary_words.txt").read_text(encoding="utf-8").split()
     words: dict[str, int] = {}
-    for token, index in vocab.items():
-        if not re.fullmatch("[Ġ▁][a-z]+", token):
-            continue
-        word = token[1:]
-        if len(word) == 1 and word != "a":
-            continue
-        capitalised = vocab.get(token[0] + word.capitalize(), len(vocab))
-        upper = vocab.get(token[0] + word.upper(), len(vocab)) if len(word) > 1 else len(vocab)
-        if word not in _NUMBER_WORDS and index < min(capitalised, upper):
-            words[word] = index
+    for word in known:
+        for space in "Ġ▁":
+            index = vocab.get(space + word, len(vocab))
+            capitalised = vocab.get(space + word.capitalize(), len(vocab))
+            upper = vocab.get(space + word.upper(), len(vocab)) if len(word) > 1 else len(vocab)
+            if index < min(capitalised, upper):
+                words[word] = index
     return words
 
 

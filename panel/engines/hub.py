@@ -1,6 +1,6 @@
 """From what a person calls a model to a folder that an engine can load.
 
-    embedded                  the embedded model (see embedded.py)
+    embedded, embedded-base   the embedded model, with and without its adapter (see embedded.py)
     ./folder                  a folder with config.json and weights
     org/name[@revision]       a repository on the Hugging Face hub, or in its cache
 
@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from panel.engines.embedded import EMBEDDED, embedded_folder
+from panel.engines.embedded import SOURCES, embedded_folder
 from panel.engines.weights import safetensors_header, weight_files, weights_sha256
 from panel.errors import SetupError
 
@@ -38,12 +38,17 @@ _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>\w(?:[\w/-]|\
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model that can be loaded. `revision` is a commit for a model of the hub; `sha256` goes over the weights."""
+    """A model that can be loaded.
+
+    `revision` is a commit for a model of the hub; `sha256` goes over the weights as published, `adapter_sha256` over
+    the adapter that was merged into them, if one was.
+    """
 
     name: str
     folder: Path
     revision: str
     sha256: str
+    adapter_sha256: str = ""
 
 
 def resolve_model(model: str, *, offline: bool) -> ResolvedModel:
@@ -51,8 +56,10 @@ def resolve_model(model: str, *, offline: bool) -> ResolvedModel:
 
     Raises `SetupError` where it cannot be had or cannot be loaded, with the command that brings it.
     """
-    if model == "embedded":
-        return ResolvedModel("embedded", embedded_folder(), EMBEDDED.requirement, EMBEDDED.sha256)
+    if model in SOURCES:
+        source = SOURCES[model]
+        folder = embedded_folder(source)
+        return ResolvedModel(model, folder, source.requirement, source.sha256, source.adapter_sha256)
     expanded = os.path.expanduser(model)
     if os.path.isdir(expanded):  # unlike Path's own, it takes any text without raising
         folder = Path(expanded).resolve()
@@ -63,7 +70,7 @@ def resolve_model(model: str, *, offline: bool) -> ResolvedModel:
         raise SetupError(
             f"there is no model {model!r}",
             field="--model",
-            fix="give embedded, a folder with config.json and safetensors, or org/name[@revision]",
+            fix="give embedded, embedded-base, a folder with config.json and safetensors, or org/name[@revision]",
         )
     repo, revision = named["repo"], named["revision"]
     folder = _snapshot(repo, revision, offline)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from panel.engines.codec import Codec
+from panel.engines.hub import ResolvedModel
 from panel.engines.local import LocalEngine
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
@@ -21,30 +22,26 @@ from panel.requests import EngineInfo
 _FAITHFUL = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
-def open_openvino(folder: Path, *, name: str, sha256: str) -> LocalEngine:
-    """Load `openvino_model.xml` of a model folder.
-
-    Args:
-        folder: OpenVINO IR with its tokenizer files.
-        name: what the record calls the model.
-        sha256: hash of the weights.
+def open_openvino(model: ResolvedModel) -> LocalEngine:
+    """Load `openvino_model.xml` of a model's folder, beside which its tokenizer files are.
 
     Raises:
         SetupError: the folder holds no OpenVINO model, or one that is not a stateful decoder.
     """
     import openvino
 
-    path = folder / "openvino_model.xml"
+    path = model.folder / "openvino_model.xml"
     if not path.is_file():
         raise SetupError(
             "the folder holds no OpenVINO model (openvino_model.xml)",
-            path=folder,
+            path=model.folder,
             fix="use --engine transformers, or a repository that carries OpenVINO files",
         )
-    codec = Codec(folder)
+    codec = Codec(model.folder)
     core = openvino.Core()
     compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", _FAITHFUL)
-    info = EngineInfo("openvino", openvino.get_version().split("-")[0], name, sha256)
+    version = openvino.get_version().split("-")[0]
+    info = EngineInfo("openvino", version, model.name, model.sha256, model.adapter_sha256)
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
 
 

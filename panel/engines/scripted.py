@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 
 from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
 
@@ -11,7 +13,7 @@ from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest
 class ScriptedEngine:
     """Answers `generate` with `write(request)` and `score` with `rate(prompt, candidate)`.
 
-    It keeps what it was asked in `generated` and `scored`, in order.
+    It keeps what it was asked in `generated` and `scored`, in order. With an `adapter_sha256` it is a tuned one.
     """
 
     def __init__(
@@ -20,10 +22,11 @@ class ScriptedEngine:
         rate: Callable[[str, str], float] = lambda _prompt, _candidate: 0.0,
         *,
         name: str = "scripted",
+        adapter_sha256: str = "",
     ) -> None:
         self._write, self._rate = write, rate
         self._lock = threading.Lock()
-        self._info = EngineInfo("scripted", "1", name, "0" * 64)
+        self._info = EngineInfo("scripted", "1", name, "0" * 64, adapter_sha256)
         self.generated: list[GenerateRequest] = []
         self.scored: list[ScoreRequest] = []
 
@@ -46,4 +49,10 @@ class ScriptedEngine:
         return len(text.split())
 
     def ordinary_words(self) -> frozenset[str]:
-        return frozenset("a an and it is the of to for with that this tool".split())
+        return _ordinary_words()
+
+
+@cache
+def _ordinary_words() -> frozenset[str]:
+    """All of them: a function can write any word."""
+    return frozenset(Path(__file__).parents[1].joinpath("ordinary_words.txt").read_text(encoding="utf-8").split())

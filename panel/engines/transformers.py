@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from panel.engines.codec import Codec
+from panel.engines.hub import ResolvedModel
 from panel.engines.local import LocalEngine
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
 from panel.requests import EngineInfo
 
 
-def open_transformers(folder: Path, *, name: str, sha256: str) -> LocalEngine:
-    """Load the safetensors checkpoint of a model folder: 32-bit floats on a CPU, bfloat16 on a GPU.
+def open_transformers(resolved: ResolvedModel) -> LocalEngine:
+    """Load the safetensors checkpoint of a model's folder: 32-bit floats on a CPU, bfloat16 on a GPU.
 
-    Args:
-        folder: config.json, *.safetensors and tokenizer files; pickled weights are never read.
-        name: what the record calls the model.
-        sha256: hash of the weights.
+    Pickled weights are never read.
 
     Raises:
         SetupError: torch is not installed, or the folder cannot be loaded.
@@ -34,6 +31,7 @@ def open_transformers(folder: Path, *, name: str, sha256: str) -> LocalEngine:
         ) from error
     import transformers
 
+    folder = resolved.folder
     codec = Codec(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
@@ -49,7 +47,8 @@ def open_transformers(folder: Path, *, name: str, sha256: str) -> LocalEngine:
         ) from error
     model.to(device).eval()
     version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
-    return LocalEngine(EngineInfo("transformers", version, name, sha256), codec, lambda: _TorchForward(model))
+    info = EngineInfo("transformers", version, resolved.name, resolved.sha256, resolved.adapter_sha256)
+    return LocalEngine(info, codec, lambda: _TorchForward(model))
 
 
 class _TorchForward:

@@ -84,6 +84,7 @@ class EvidenceView:
     source: str
     href: str | None
     cited: tuple[tuple[str, Links], ...]  # by persona
+    set_aside: tuple[str, ...]  # sentences that were not read
 
 
 @dataclass
@@ -217,9 +218,15 @@ def _evidence(tool: _Tool) -> list[EvidenceView]:
         EvidenceView(
             i.id, anchor, i.kind, i.text, i.source, safe_url(i.source),
             tuple((persona, tuple(links)) for persona, links in tool.cited.get(anchor, {}).items()),
+            _set_aside(tool.entry, i.id),
         )
         for i, anchor in tool.items
     ]  # fmt: skip
+
+
+def _set_aside(tool: ToolEntry, evidence: str) -> tuple[str, ...]:
+    found = (pull.set_aside for review in tool.reviews for pull in review.pulls if pull.evidence == evidence)
+    return tuple(dict.fromkeys(sentence for sentences in found for sentence in sentences))
 
 
 def _provenance(p: Provenance) -> list[tuple[str, str]]:
@@ -227,7 +234,9 @@ def _provenance(p: Provenance) -> list[tuple[str, str]]:
         return digest[:12] or DASH
 
     return [
-        ("Model", p.model), ("Model hash", short(p.model_sha256)), ("Engine", f"{p.engine} {p.engine_version}".strip()),
+        ("Model", p.model), ("Model hash", short(p.model_sha256)),
+        ("Adapter hash", short(p.adapter_sha256)), ("Calibrated", "yes" if p.calibrated else "no"),
+        ("Engine", f"{p.engine} {p.engine_version}".strip()),
         ("Seed", str(p.seed)), ("Persona hash", short(p.persona_sha256)), ("Prompt hash", short(p.prompt_sha256)),
         ("Dossier hash", short(p.dossier_sha256)), ("Tokens read", f"{p.prompt_tokens:,}"),
         ("Tokens written", f"{p.completion_tokens:,}"), ("Steps", str(p.steps)), ("Seconds", f"{p.seconds:.1f}"),

@@ -11,7 +11,7 @@ from smolagents import LogLevel, Tool, ToolCallingAgent
 from smolagents.memory import ActionStep
 
 from panel.dossier import dossier_sha256
-from panel.errors import EngineError, PanelError, SetupError
+from panel.errors import DraftError, EngineError, PanelError, SetupError
 from panel.personas import persona_sha256
 from panel.prompts import Prompts
 from panel.records import Dossier, Persona, Provenance, Review
@@ -19,6 +19,8 @@ from panel.requests import Engine
 from panel.reviewer.desk import MAX_STEPS, TRIES, Desk, Loop
 from panel.reviewer.model import ReviewerModel
 from panel.reviewer.tools import FinalAnswer, FindEvidence, ListRivals, Price, ReadEvidence, WeighEvidence
+from panel.screen import readable
+from panel.weigh import weigh
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ def provenance_of(
     return Provenance(
         model=info.model,
         model_sha256=info.model_sha256,
+        adapter_sha256=info.adapter_sha256,
         engine=info.engine,
         engine_version=info.engine_version,
         persona_sha256=persona_sha256(persona),
@@ -44,6 +47,7 @@ def provenance_of(
         dossier_sha256=dossier_sha256(dossier),
         seed=seed,
         loop=loop,
+        calibrated=persona.calibration.fitted,
     )
 
 
@@ -66,10 +70,10 @@ def run_review(
         on_step: told the name of each tool as it has been called.
     """
     started = time.monotonic()
-    desk = Desk(persona, dossier, loop)
+    desk = Desk(persona, readable(dossier), loop)
     answer = FinalAnswer(desk, engine)
     tools: list[Tool] = [
-        WeighEvidence(desk, engine, prompts),
+        WeighEvidence(desk, engine, prompts, dossier.evidence),
         FindEvidence(desk),
         ReadEvidence(desk),
         Price(desk),
@@ -106,7 +110,10 @@ def run_review(
     )
     reason = ""
     try:
-        agent.run(prompts.render("task", dossier=dossier))
+        if not desk.dossier.evidence:
+            desk.pulls = {p.evidence: p for p in weigh(engine, prompts, persona, dossier.evidence)}
+            raise DraftError(["none of the evidence is about the tool, so there is nothing to weigh"])
+        agent.run(prompts.render("task", dossier=desk.dossier))
         # smolagents skips its checks at the step limit, so what counts is what the answer tool accepted.
         if not desk.beats:
             reason = f"no valid answer in {MAX_STEPS} steps{_last_problems(desk)}"

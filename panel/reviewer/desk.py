@@ -19,7 +19,7 @@ Loop = Literal["led", "free"]
 #: Steps that a review may take: enough for every tool once, two searches, two rounds of reading, three tries.
 MAX_STEPS = 10
 MAX_SEARCHES = 1
-READ_AT_ONCE = 10
+READ_AT_ONCE = 16
 TRIES = 3
 
 
@@ -42,6 +42,7 @@ class Desk:
     standing: dict[str, Beat] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
     verbatim: set[str] = field(default_factory=set)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def evidence(self) -> Mapping[str, Evidence]:
@@ -59,12 +60,14 @@ class Desk:
 
     @property
     def enough_read(self) -> bool:
-        """Whether there is something to cite for every beat."""
+        """Whether there is something to cite for every beat, and all that weighs has been read."""
         return self.still_to_read == 0
 
     @property
     def still_to_read(self) -> int:
-        return max(0, min(len(self.dossier.evidence), len(self.persona.beats) + 2) - len(self.read))
+        weighty = sum(abs(p.log_odds) > self.persona.calibration.deadband for p in self.pulls.values())
+        wanted = max(len(self.persona.beats) + 2, min(weighty, READ_AT_ONCE))
+        return max(0, min(len(self.dossier.evidence), wanted) - len(self.read))
 
     def options(self) -> dict[str, dict[str, Any]]:
         """The tools that may be called now: name → JSON schema properties of the arguments."""
@@ -79,8 +82,8 @@ class Desk:
             elif queries:
                 options["find_evidence"] = {"query": {"type": "string", "enum": queries}}
         if self.unread and not self.enough_read:
-            # the strongest pulls first, so that what is read is what the verdict rests on
-            few = self.unread[: max(READ_AT_ONCE, self.still_to_read)]
+            # the strongest pulls first; a led reviewer reads all that the verdict rests on
+            few = self.unread[: self.still_to_read if self.loop == "led" else max(READ_AT_ONCE, self.still_to_read)]
             options["read_evidence"] = {"ids": {"subset": few, "minItems": self.still_to_read}}
         if "list_rivals" in due or (self.loop == "free" and not self.rivals_listed):
             options["list_rivals"] = {}

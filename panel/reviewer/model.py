@@ -18,7 +18,6 @@ from smolagents.monitoring import TokenUsage
 
 from panel.draft import draft_beats, plan_beats
 from panel.errors import EngineError
-from panel.grounding import grounds
 from panel.prompts import Prompts
 from panel.records import Beat
 from panel.requests import Engine, GenerateRequest, Grammar, Message, Sampling
@@ -114,15 +113,17 @@ class ReviewerModel(Model):
         plans = plan_beats(desk.persona, desk.dossier, desk.decision, pulls, readable, standing=desk.standing)
         self._answer.plans = {plan.spec.name: plan for plan in plans}
         open_plans = [plan for plan in plans if plan.spec.name not in desk.standing]
-        ground = grounds(desk.dossier, desk.persona, self._engine.ordinary_words())
-        standing = [b.text.removeprefix(p.stem) for p in plans if (b := desk.standing.get(p.spec.name)) is not None]
+        standing = [
+            b.text.removeprefix(p.stem) for p in plans if (b := desk.standing.get(p.spec.name)) and not b.silent
+        ]
         written = draft_beats(
-            self._engine, self._prompts, desk.persona, desk.dossier, open_plans, ground,
+            self._engine, self._prompts, desk.persona, desk.dossier, open_plans,
             seed=self._seed, attempt=desk.tries, others=standing,
         )  # fmt: skip
         fresh: dict[str, Beat] = {}
         for plan, (beat, problems, tokens) in zip(open_plans, written, strict=True):
             fresh[plan.spec.name] = beat
+            desk.doubts[beat.name] = [p.message for p in problems if p.doubt]
             call.completion_tokens += tokens
             call.drafts.append(
                 {

@@ -5,6 +5,7 @@ What a tool raises comes back to the model as an observation, so messages say wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -15,7 +16,7 @@ from panel.draft import BeatPlan
 from panel.errors import DraftError
 from panel.grounding import format_price, grounds
 from panel.prompts import Prompts
-from panel.records import Beat, Decision, PricePlan
+from panel.records import Beat, Decision, Evidence, PricePlan
 from panel.requests import Engine
 from panel.reviewer.desk import Desk
 from panel.validate import Problem, check_beat, check_review
@@ -30,13 +31,13 @@ class WeighEvidence(Tool):
     inputs: dict[str, Any] = {}
     output_type = "string"
 
-    def __init__(self, desk: Desk, engine: Engine, prompts: Prompts) -> None:
+    def __init__(self, desk: Desk, engine: Engine, prompts: Prompts, evidence: Sequence[Evidence]) -> None:
         super().__init__()
-        self._desk, self._engine, self._prompts = desk, engine, prompts
+        self._desk, self._engine, self._prompts, self._evidence = desk, engine, prompts, evidence
 
     def forward(self) -> str:
         desk = self._desk
-        pulls = weigh(self._engine, self._prompts, desk.persona, desk.dossier.evidence)
+        pulls = weigh(self._engine, self._prompts, desk.persona, self._evidence)
         desk.pulls = {pull.evidence: pull for pull in pulls}
         desk.decision, desk.p_ship = decide(desk.persona, desk.dossier.evidence, pulls)
         strongest = sorted(pulls, key=lambda p: -abs(p.log_odds))[:4]
@@ -160,12 +161,15 @@ class FinalAnswer(Tool):
         desk = self._desk
         desk.tries += 1
         verdict: Decision = "ship" if decision == "ship" else "skip"
+        silent = {name for name, plan in self.plans.items() if plan.silent}
         answer = [
-            Beat(**beat.model_dump(), verbatim=beat.name in desk.verbatim) for beat in _BEATS.validate_python(beats)
+            Beat(**beat.model_dump(), verbatim=beat.name in desk.verbatim, silent=beat.name in silent)
+            for beat in _BEATS.validate_python(beats)
         ]
-        ground = grounds(desk.dossier, desk.persona, self._engine.ordinary_words())
+        ordinary = self._engine.ordinary_words()
         stems = {name: plan.stem for name, plan in self.plans.items()}
-        problems = check_review(desk.persona, verdict, stems, answer)
+        pulls = {i: pull.log_odds for i, pull in desk.pulls.items()}
+        problems = check_review(desk.persona, verdict, stems, answer, pulls)
         if verdict != desk.decision:
             problems.append(
                 Problem("", f"the evidence weighs toward {desk.decision}, so the decision cannot be {decision}")
@@ -174,12 +178,18 @@ class FinalAnswer(Tool):
         written: list[str] = []
         for beat in answer:
             stem = stems.get(beat.name, "")
+            ground = grounds(desk.dossier, desk.persona, ordinary, beat.cites)
             found = check_beat(beat, stem, desk.evidence, ground, written)
             unread = [c for c in beat.cites if c in desk.evidence and c not in desk.read]
-            desk.problems[beat.name] = [p.message for p in found] + [f"cites {c}, which was not read" for c in unread]
+            desk.problems[beat.name] = [
+                *(p.message for p in found),
+                *(f"cites {c}, which was not read" for c in unread),
+                *desk.doubts.get(beat.name, []),
+            ]
             if not desk.problems[beat.name]:
                 desk.standing[beat.name] = beat
-            written.append(beat.text.removeprefix(stem))
+            if not beat.silent:
+                written.append(beat.text.removeprefix(stem))
         messages = [p.message if not p.beat else f"{p.beat} {p.message}" for p in problems]
         messages += [f"{name}: {m}" for name, found in desk.problems.items() for m in found]
         if messages:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import panel.engines
+from panel.assets import asset_folder
+from panel.calibrate import FILE, Entry, calibration_key, save
 from panel.engines.scripted import ScriptedEngine
-from panel.records import Persona
+from panel.prompts import Prompts
+from panel.records import Calibration, Persona
+from panel.weigh import weighing_of
 from tests import scripted as script
 from tests.cli.commands import Command
 
@@ -36,3 +42,23 @@ def with_engine(monkeypatch: pytest.MonkeyPatch, personas: tuple[Persona, ...]) 
         return engine
 
     return use
+
+
+@pytest.fixture
+def calibrated(personas: tuple[Persona, ...], prompts: Prompts, tmp_path: Path) -> Path:
+    """A folder with our personas, calibrated for the scripted engine, and for nothing else."""
+    folder = Path(shutil.copytree(asset_folder("personas"), tmp_path / "calibrated"))
+    (folder / FILE).unlink(missing_ok=True)
+    info = script.scripted_engine().info
+    values = Calibration(fitted=True, deadband=0.4, strengths=0.75, weaknesses=0.75)
+    save(
+        folder,
+        [
+            Entry(
+                key=calibration_key(persona, info, weighing_of(prompts, persona, info)), persona=persona.slug,
+                model=info.model, engine=info.engine, cases=4, calibration=values,
+            )
+            for persona in personas
+        ],
+    )  # fmt: skip
+    return folder

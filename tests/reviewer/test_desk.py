@@ -35,8 +35,10 @@ def test_weighing_comes_once(desk: Callable[..., Desk]) -> None:
 
 
 def test_there_is_no_answer_before_enough_is_read(desk: Callable[..., Desk]) -> None:
-    """The builder has five beats and reads seven pieces: one for each beat, and two to choose from."""
+    """The builder has five beats and reads seven pieces: one for each beat, and two to choose from. Only six pulls
+    (1.0, −0.9 … −0.5) are beyond its dead band of 0.4."""
     builder = desk()
+    assert builder.persona.calibration.deadband == 0.4
     assert builder.still_to_read == 7
     for number in range(1, 7):
         builder.read.append(f"E{number}")
@@ -49,12 +51,12 @@ def test_there_is_no_answer_before_enough_is_read(desk: Callable[..., Desk]) -> 
 def test_what_weighs_most_is_offered_first(desk: Callable[..., Desk]) -> None:
     builder = desk()
     offered = builder.options()["read_evidence"]["ids"]
-    assert offered["subset"] == [f"E{n}" for n in range(1, 1 + READ_AT_ONCE)]
+    assert offered["subset"] == [f"E{n}" for n in range(1, 8)]
     assert 1 <= offered["minItems"] <= builder.still_to_read == 7
     builder.read += ["E1", "E2", "E3", "E4", "E6"]
     assert builder.unread == ["E5", "E7", "E8", "E9", "E10"]
     offered = builder.options()["read_evidence"]["ids"]
-    assert offered["subset"] == builder.unread
+    assert offered["subset"] == builder.unread[:2]
     assert 1 <= offered["minItems"] <= builder.still_to_read == 2
 
 
@@ -63,6 +65,39 @@ def test_equal_pulls_are_read_in_the_order_of_their_numbers(desk: Callable[..., 
     builder = desk()
     builder.pulls = {i: Pull(evidence=i, log_odds=0.5) for i in builder.pulls}
     assert builder.unread == [f"E{n}" for n in range(1, 11)]
+
+
+@pytest.mark.parametrize(("weighty", "wanted"), [(0, 7), (6, 7), (7, 7), (8, 8), (9, 9), (10, 10)])
+def test_all_that_weighs_is_read(desk: Callable[..., Desk], weighty: int, wanted: int) -> None:
+    """Otherwise a beat might say that the dossier does not tell what it does."""
+    builder = desk()
+    builder.pulls = {f"E{n}": Pull(evidence=f"E{n}", log_odds=-0.41 if n <= weighty else 0.4) for n in range(1, 11)}
+    assert builder.still_to_read == wanted
+    assert builder.options()["read_evidence"]["ids"]["minItems"] == wanted
+
+
+def many(dossier: Dossier, number: int) -> Dossier:
+    items = tuple(
+        Evidence(id=f"E{n}", kind="docs", text=f"Page {n} is long.", source="x") for n in range(1, number + 1)
+    )
+    return dossier.model_copy(update={"evidence": items})
+
+
+def test_no_more_has_to_be_read_than_at_once(desk: Callable[..., Desk], dossier: Dossier) -> None:
+    builder = desk(dossier=many(dossier, READ_AT_ONCE + 4))
+    builder.pulls = {item.id: Pull(evidence=item.id, log_odds=1.0) for item in builder.dossier.evidence}
+    offered = builder.options()["read_evidence"]["ids"]
+    assert offered == {"subset": [f"E{n}" for n in range(1, READ_AT_ONCE + 1)], "minItems": READ_AT_ONCE}
+
+
+def test_what_weighs_cannot_be_passed_over(desk: Callable[..., Desk], dossier: Dossier) -> None:
+    """Of 14 pieces the first 8 weigh. Who reads the last 8 of those that are offered has read 2 of them."""
+    builder = desk(dossier=many(dossier, 14))
+    builder.pulls = {f"E{n}": Pull(evidence=f"E{n}", log_odds=1.0 if n <= 8 else 0.1) for n in range(1, 15)}
+    offered = builder.options()["read_evidence"]["ids"]
+    assert offered["minItems"] == 8
+    builder.read += offered["subset"][-8:]
+    assert {f"E{n}" for n in range(1, 9)} <= set(builder.read) or not builder.enough_read
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -140,8 +175,8 @@ def test_found_evidence_is_ranked_by_what_it_shares(desk: Callable[..., Desk]) -
 
 
 def test_no_more_is_found_than_can_be_read_at_once(dossier: Dossier, persona: Callable[[str], Persona]) -> None:
-    many = tuple(
+    pages = tuple(
         Evidence(id=f"E{n}", kind="docs", text=f"Page {n} is about queues.", source="x") for n in range(20, 0, -1)
     )
-    desk = Desk(persona("builder"), dossier.model_copy(update={"evidence": many}))
+    desk = Desk(persona("builder"), dossier.model_copy(update={"evidence": pages}))
     assert [item.id for item in desk.find("queues")] == [f"E{n}" for n in range(1, READ_AT_ONCE + 1)]

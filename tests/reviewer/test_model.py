@@ -54,8 +54,8 @@ DOSSIERS = {"plain": lambda: Dossier.model_validate(yaml.safe_load(DOSSIER)), "h
 
 def toolbox(desk: Desk, engine: ScriptedEngine, prompts: Prompts) -> dict[str, Any]:
     tools = [
-        WeighEvidence(desk, engine, prompts), FindEvidence(desk), ReadEvidence(desk), Price(desk), ListRivals(desk),
-        FinalAnswer(desk, engine),
+        WeighEvidence(desk, engine, prompts, desk.dossier.evidence), FindEvidence(desk), ReadEvidence(desk),
+        Price(desk), ListRivals(desk), FinalAnswer(desk, engine),
     ]  # fmt: skip
     return {tool.name: tool for tool in tools}
 

@@ -1,0 +1,76 @@
+"""Pulls of many facts, each computed once: weighing looks at one fact at a time, so a fact's pull is its own.
+
+The measurements ask for thousands of dossiers that share their facts (permuted, padded, reworded, attacked). A bank
+weighs every fact once per persona with `panel.weigh`, before calibration, and keeps the pulls under --out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from panel.files import write_atomic
+from panel.prompts import Prompts
+from panel.records import Calibration, Evidence, Persona, Pull
+from panel.requests import Engine
+from panel.weigh import weigh, weighing_of
+
+_AT_ONCE = 96
+
+
+class Bank:
+    """Pulls before calibration, by persona and fact.
+
+    Args:
+        out: folder that pulls are kept in, one file per engine, model, prompt and persona.
+    """
+
+    def __init__(self, engine: Engine, prompts: Prompts, personas: Sequence[Persona], out: Path) -> None:
+        self._engine, self._prompts, self._out = engine, prompts, out
+        self._personas = [p.model_copy(update={"calibration": Calibration()}) for p in personas]
+        self._known: dict[str, dict[str, Pull]] = {}
+        for persona in self._personas:
+            path = self._path(persona)
+            kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            self._known[persona.slug] = {key: Pull.model_validate(value) for key, value in kept.items()}
+
+    def load(self, evidence: Iterable[Evidence]) -> None:
+        """Weigh what is not known yet."""
+        wanted = {_key(item): item for item in evidence}
+        for persona in self._personas:
+            known = self._known[persona.slug]
+            missing = [item for key, item in wanted.items() if key not in known]
+            for start in range(0, len(missing), _AT_ONCE):
+                chunk = missing[start : start + _AT_ONCE]
+                print(f"\r{persona.slug}: weighing {start + len(chunk)}/{len(missing)} ", end="", file=sys.stderr)
+                numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, 1)]
+                pulls = weigh(self._engine, self._prompts, persona, numbered)
+                known.update((_key(item), pull) for item, pull in zip(chunk, pulls, strict=True))
+            if missing:
+                print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+                text = json.dumps({key: pull.model_dump() for key, pull in known.items()})
+                write_atomic(self._path(persona), text + "\n")
+
+    def pulls(self, persona: Persona, evidence: Sequence[Evidence]) -> list[Pull]:
+        """What `weigh` would say of `evidence`, with the persona's calibration."""
+        neutral = persona.calibration.neutral
+        found = []
+        for item in evidence:
+            pull = self._known[persona.slug][_key(item)]
+            # nothing was weighed where the screen left nothing
+            value = round(pull.log_odds - neutral, 3) if pull.weighed else 0.0
+            found.append(pull.model_copy(update={"evidence": item.id, "log_odds": value + 0.0}))
+        return found
+
+    def _path(self, persona: Persona) -> Path:
+        info = self._engine.info
+        about = [asdict(info), weighing_of(self._prompts, persona, info)]
+        return self._out / f"{persona.slug}.{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
+
+
+def _key(item: Evidence) -> str:
+    return hashlib.sha256(f"{item.kind}\n{item.text}".encode()).hexdigest()[:16]
