@@ -16,12 +16,13 @@ from panel.records import Dossier, strip_unprintable
 
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\\+n|\s*\n\s*|(?<=[.!?])(?=<)")
 #: A role's or a template's mark: <|im_end|>, <<SYS>>, [INST], <!-- … -->, [x], and "Fact (pricing):" as in our prompts.
-_MARK = r"(?:<!--.*?-->|<<?[/|!A-Za-z][^<>]{0,40}>>?|\[/?[A-Z]{3,12}\]|\[[ xX]\]|facts?\s*(?:\([\w ]{1,20}\))?\s*:)"
+_MARK = r"(?:<!--.*?-->|<<?[/|!A-Za-z][^<>]{0,40}>>?|\[/?[A-Z]{3,12}\]|\[[ xX]\]|facts?(?:\s*\([\w ]{1,20}\))?\s*:)"
 _EDGES = re.compile(rf"^(?:\s*{_MARK})+\s*|\s*(?:{_MARK}\s*)+$", re.I)
 _INNER_MARK = re.compile(r"<\||\|>|<</?SYS|\[/?INST\]|<!--|</\w+>")
 #: The same one to four words three times or more, at either end.
 _RUN = r"((?:[A-Za-z][A-Za-z'-]*[\s,.!]+){1,4}?)"
-_REPEATED = re.compile(rf"^{_RUN}\1{{2,}}|\b{_RUN}\2{{2,}}(?:[A-Za-z'-]+[,.!\s]*){{0,4}}$", re.I)
+_TAIL = r"(?:[A-Za-z'-]+[,.!\s]+){0,3}(?:[A-Za-z'-]+[,.!\s]*)?"  # up to four words, each split in one way only
+_REPEATED = re.compile(rf"^{_RUN}\1{{2,}}|\b{_RUN}\2{{2,}}{_TAIL}$", re.I)
 _JSON_STRING = re.compile(r"\"([^\"]{12,})\"")
 
 # What a reader may be told to say. "Good" and "bad" are ordinary words too, so they need an order around them.

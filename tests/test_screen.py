@@ -367,24 +367,31 @@ def test_a_fact_among_attacks_stays(attacks: list[str], place: int) -> None:
 
 # What a regular expression of panel/screen.py might go over again and again.
 _ADVERSARIAL = [
-    "a ", "a-", "a,", "a b ", "be kind ", "ab ab ", "word's ", "fact ", "fact (", "fact : ", "{", "[", '"', "'",
-    '{"a" ', '{"a": ', "<", "<!--", "<|", "[A", "#", " ", ":", "_ ", "you ", "you must ", "the review ", "ignore ",
-    "note to a ", "the verdict is ", "this is ", "so ", "answer ", "a.", "is =", "\\", "\\n", "q", "Q1",
+    "a ", "a-", "a,", "a.", "a b ", "be kind ", "word's ", "fact ", "fact (", "fact : ", ":fact ", "{", "[", '"', "'",
+    '{"a": ', "<", "<a> ", "<!--", "<|", "[A", "#", " ", "_ ", "you ", "you must ", "the review ", "ignore ", "Q1", "q",
+    "the verdict is ", "this is ", "so ", "answer ", "is =", "\\", "\\n", "o1o ", "der ", "facts (a) ",
 ]  # fmt: skip
 
 
-def _screened_within(text: str, seconds: float) -> int:
-    """How often `text` is screened in so much time of the processor; 1 for one that takes longer."""
-    end, count = time.process_time() + seconds, 0
-    while time.process_time() < end:
+def _time(text: str, times: int) -> float:
+    """What it takes the processor to screen `text` so often."""
+    start = time.process_time()
+    for _ in range(times):
         screen(text)
-        count += 1
-    return count
+    return time.process_time() - start
 
 
+@pytest.fixture(scope="module")
+def honest_effort() -> float:
+    """What it takes to screen an honest text of 400 characters."""
+    honest = (f"{HONEST} The index is kept by one of the workers. " * 8)[:400]
+    return min(_time(honest, 20) for _ in range(3)) / 20
+
+
+@pytest.mark.parametrize("opening", ["", "We go go go ", "the "])
 @pytest.mark.parametrize("part", _ADVERSARIAL)
-def test_no_text_takes_longer_than_its_length_explains(part: str) -> None:
-    """Twice the length, at most twelve times the work: 2 for a linear scan, 4 for a quadratic, 8 for a cubic one. A
-    pattern that backtracks without end would not come back from the 400 characters that a dossier admits."""
-    short, long = (part * 200)[:200] + "!", (part * 400)[:400] + "!"
-    assert _screened_within(short, 0.02) <= 12 * _screened_within(long, 0.02)
+def test_no_text_takes_longer_than_four_hundred_honest_ones(part: str, opening: str, honest_effort: float) -> None:
+    """Of 400 characters each, the most that a dossier admits; the slowest took 90 when this was written. A pattern that
+    tries every way to divide a text among its parts would not come back at all."""
+    adversarial = (opening + part * 400)[:399] + "1"
+    assert min(_time(adversarial, 1) for _ in range(2)) < 400 * honest_effort
