@@ -190,7 +190,8 @@ class Calibration(_Input):
     """p_ship = sigmoid(intercept + strengths * S - weaknesses * W), with S and W the sums of `panel.decide`.
 
     `neutral` is the log-odds (nats) of facts that have no bearing, which a model does not put at zero; pulls within
-    `deadband` of it weigh nothing. `fitted` is false for the default, which assumes a model that puts such facts near zero.
+    `deadband` of it weigh nothing. `fitted` is false for the default, which assumes that a model puts such facts near
+    zero.
     """
 
     fitted: bool = False
