@@ -21,7 +21,9 @@ LIMIT = 1.5
 CEILING = 12.0
 #: Two facts whose words overlap at least this much (Jaccard index) are one fact.
 SAME_FACT = 0.8
-_DENIAL = re.compile(r"no|not|never|none|nobody|nothing|without|cannot|neither|nor|t")  # t: of isn't, can't
+_DENIAL = re.compile(  # t: of isn't, can't
+    r"no|not|never|none|nobody|nothing|without|cannot|neither|nor|t|seldom|rarely|hardly|barely|scarcely|few|little"
+)
 _NUMBER = re.compile(r".*\d.*")
 
 
@@ -66,7 +68,7 @@ def _distinct(evidence: Sequence[Evidence], pulls: Mapping[str, float]) -> list[
     A denial sets two facts apart, and so does a number where it turns the pull around: "20 ms" against "20 s".
     """
     groups: list[tuple[frozenset[str], list[Evidence]]] = []
-    for item in sorted(evidence, key=lambda e: (e.text, e.id)):
+    for item in sorted(evidence, key=lambda e: (e.text, pulls[e.id], e.kind)):
         words = frozenset(re.findall(r"\w+", item.text.lower()))
         for known, members in groups:
             alike = len(words & known) >= SAME_FACT * len(words | known)

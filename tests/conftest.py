@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from panel.engines.codec import Codec
 from panel.engines.embedded import embedded_folder
@@ -16,6 +17,10 @@ from panel.personas import load_personas
 from panel.prompts import Prompts
 from panel.records import Dossier, Evidence, Persona
 from tests import scripted as script
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture

@@ -132,8 +132,8 @@ def test_the_same_thing_twice_counts_once(fact: Callable[..., Evidence]) -> None
 
 
 def test_a_yes_and_a_no_are_two_facts(fact: Callable[..., Evidence]) -> None:
-    """They differ in one word of nine. Taken for one fact, the +1.2 and −0.4 would be averaged before they are weighed:
-    here 1.2 against 0.4 + 0.5, levelled 1.142 − 0.8671, sigmoid 0.5683; else 0.4 against 0.5, and a skip."""
+    """They differ in one word of nine. Here 1.2 against 0.4 + 0.5, levelled 1.142 − 0.8671, sigmoid 0.5683; taken for
+    one fact, the fuller no would speak for both: nothing against 0.4 + 0.5, and a skip."""
     evidence = [
         fact("E1", "It is certified for the whole of the market."),
         fact("E2", "It is not certified for the whole of the market."),
@@ -217,6 +217,14 @@ def test_a_chain_of_likeness_is_cut_in_the_same_place_whatever_the_order(order: 
     texts = ["a b c d e f g", "a b c d e f g h", "a b c d e f g h i"]
     facts = [(text, "capability", pull) for text, pull in zip(texts, (-1.2, 0.0, 1.4), strict=True)]
     assert decide(lens(capability=1), *_evidence([facts[i] for i in order])) == ("ship", 0.7894)
+
+
+def test_the_order_of_the_same_text_under_two_kinds_cannot_show() -> None:
+    """The first two say the same and pull apart, as they may under two kinds; the third has another number."""
+    text = "The plan costs {} dollars for each seat and each month of use"
+    facts = [(text.format(20), "pricing", 1.0), (text.format(20), "docs", -1.0), (text.format(21), "pricing", 1.2)]
+    found = {decide(lens(pricing=1, docs=2), *_evidence(order)) for order in itertools.permutations(facts)}
+    assert len(found) == 1
 
 
 @given(_FACTS | _ALIKE_FACTS, st.randoms(use_true_random=False))

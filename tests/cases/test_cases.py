@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from panel.dossier import load_dossier
+from panel.gold import Part, load_cases
 from panel.records import PERSONA_SLUGS, Dossier
+from panel.screen import readable, screen
 
 CASES = Path(__file__).parents[2] / "evals" / "cases"
 NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir())
@@ -77,6 +79,21 @@ def test_no_two_cases_share_a_name_or_a_fact() -> None:
     assert [name for name, n in Counter(dossier(c).name.casefold() for c in NAMES).items() if n > 1] == []
     facts = Counter(item.text.casefold() for c in NAMES for item in dossier(c).evidence)
     assert [text for text, n in facts.items() if n > 1] == []
+
+
+def test_every_case_is_in_one_part_of_the_split() -> None:
+    """What is fitted on is not reported on, and nothing is forgotten. Loading them is what the measurements do."""
+    parts: tuple[Part, ...] = ("train", "dev", "test")
+    listed = [case.dossier.slug for part in parts for case in load_cases(CASES, part)]
+    unused = yaml.safe_load((CASES.parent / "split.yaml").read_text(encoding="utf-8"))["unused"]
+    assert sorted([*listed, *unused]) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_evidence_is_set_aside(name: str) -> None:
+    """The screen is for attacks, and these are none."""
+    assert readable(dossier(name)) == dossier(name)
+    assert not any(screen(item.text).set_aside for item in dossier(name).evidence)
 
 
 def test_verdicts_and_pulls_are_of_every_sort() -> None:
