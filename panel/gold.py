@@ -13,7 +13,7 @@ from panel.errors import SetupError
 from panel.inputs import parse, read_text
 from panel.records import PERSONA_SLUGS, Decision, Dossier, EvidenceId, PersonaSlug, Slug
 
-Part = Literal["train", "dev", "test"]
+Part = Literal["train", "calibration", "dev", "test"]
 
 
 class Gold(BaseModel):
@@ -27,18 +27,20 @@ class Gold(BaseModel):
 
 
 class Split(BaseModel):
-    """Which cases may be fitted on (train), chosen by (dev), reported on (test), and none of these (unused)."""
+    """Which cases an adapter may learn from (train), decisions are fitted on (calibration), settings are chosen by
+    (dev), figures are reported on (test), and none of these (unused)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: tuple[Slug, ...]
+    calibration: tuple[Slug, ...] = ()
     dev: tuple[Slug, ...]
     test: tuple[Slug, ...]
     unused: tuple[Slug, ...] = ()
 
     @model_validator(mode="after")
     def _each_case_once(self) -> Split:
-        listed = [*self.train, *self.dev, *self.test, *self.unused]
+        listed = [*self.train, *self.calibration, *self.dev, *self.test, *self.unused]
         twice = sorted({slug for slug in listed if listed.count(slug) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is listed twice; name each case in one part")

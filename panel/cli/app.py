@@ -200,7 +200,7 @@ def personas_calibrate(
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fit how a model's pulls become a probability, on the train cases; writes calibrations.yaml."""
+    """Fit how a model's pulls become a probability, on the calibration cases; writes calibrations.yaml."""
     from panel import run
     from panel.assets import asset_folder
     from panel.cli import show
@@ -208,7 +208,12 @@ def personas_calibrate(
     from panel.personas import load_personas
     from panel.prompts import Prompts
 
-    known, panel, templates = load_cases(cases, "train"), load_personas(folder), Prompts(prompts)
+    known, panel, templates = load_cases(cases, "calibration"), load_personas(folder), Prompts(prompts)
+    if not known:
+        raise SetupError(
+            "there are no cases to fit on",
+            path=cases.parent / "split.yaml", field="calibration", fix="list some that the model was not trained on",
+        )  # fmt: skip
     with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
         from panel.engines import open_engine
 

@@ -337,7 +337,7 @@ def cases(tmp_path: Path) -> Path:
         (case / "dossier.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
         gold = {"schema": "gold/1", "verdicts": dict.fromkeys(PERSONA_SLUGS, verdict)}
         (case / "gold.yaml").write_text(yaml.safe_dump(gold), encoding="utf-8")
-    split = {"train": sorted(case.name for case in folder.iterdir()), "dev": [], "test": []}
+    split = {"train": [], "calibration": sorted(case.name for case in folder.iterdir()), "dev": [], "test": []}
     (folder.parent / "split.yaml").write_text(yaml.safe_dump(split), encoding="utf-8")
     return folder
 
@@ -404,6 +404,8 @@ def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
     refused(f"{gold}:", "[verdicts.futurist]", "'maybe' is not known here")
     gold.unlink()
     refused(f"{gold}: there is no such gold file")
+    (cases.parent / "split.yaml").write_text("train: [tool-0]\ndev: []\ntest: []\n", encoding="utf-8")
+    refused(str(cases.parent / "split.yaml"), "[calibration]", "there are no cases to fit on")
     (cases.parent / "split.yaml").unlink()
     refused(f"{cases.parent / 'split.yaml'}: there is no such split")
     # by default the cases are those of a checkout
@@ -413,7 +415,8 @@ def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
 
 def test_cases_of_one_verdict_are_refused(command: Command, with_engine: Use, cases: Path, uncalibrated: Path) -> None:
     with_engine(opinionated())
-    (cases.parent / "split.yaml").write_text("train: [tool-0, tool-2]\ndev: []\ntest: []\n", encoding="utf-8")
+    split = "train: []\ncalibration: [tool-0, tool-2]\ndev: []\ntest: []\n"
+    (cases.parent / "split.yaml").write_text(split, encoding="utf-8")
     ran = command("personas", "calibrate", "--cases", cases, "--personas", uncalibrated, "--quiet")
     assert_refused(ran, "builder has the same verdict in all 2 cases", "--cases")
     assert not (uncalibrated / FILE).exists()

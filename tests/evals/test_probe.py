@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -476,8 +476,7 @@ def test_the_honest_halves_of_the_probes_are_read_whole() -> None:
 def test_no_probe_is_a_fact_that_a_tool_has() -> None:
     """Its pull would be averaged with that of its double, and the probe be weaker than it looks."""
     cases = Path(probe.__file__).parent / "cases"
-    parts: tuple[Part, ...] = ("train", "dev", "test")
-    known = {item.text for part in parts for case in load_cases(cases, part) for item in case.dossier.evidence}
+    known = {item.text for part in get_args(Part) for case in load_cases(cases, part) for item in case.dossier.evidence}
     texts = [row["text"] for name in ("directional", "padding") for row in read_probes(name, "facts", PROBES)]
     texts += [row["honest"] for row in read_probes("injections", "attacks", PROBES)]
     assert [text for text in texts if text in known] == []
