@@ -16,7 +16,7 @@ from panel.assets import asset_folder
 from panel.calibrate import Entry, calibrated, calibration_key, fit, load_calibrations, save
 from panel.dossier import load_dossier
 from panel.engines.scheduler import Scheduler
-from panel.errors import EngineError, SetupError
+from panel.errors import EngineError, MissingAnswers, SetupError
 from panel.gold import Case
 from panel.merge import merge
 from panel.prompts import Prompts
@@ -94,7 +94,8 @@ def compare(
     `unscored` and the rest goes on.
 
     Raises:
-        SetupError: `out` cannot be written.
+        SetupError: `out` cannot be written, or the engine's set-up is wrong.
+        MissingAnswers: the engine is a replay, and lacks answers; every review was tried.
     """
     store = Store(out)
     reviews: dict[tuple[str, str], Review] = {}
@@ -108,9 +109,15 @@ def compare(
                 on_event(Event(dossier.slug, persona.slug, "reused"))
             else:
                 todo.append(_Job(dossier, persona, key))
+    missing: list[MissingAnswers] = []
     for start in range(0, len(todo), AT_ONCE):
         chunk = todo[start : start + AT_ONCE]
-        reviews |= _review_side_by_side(chunk, engine, prompts, store, seed, loop, on_event)
+        try:
+            reviews |= _review_side_by_side(chunk, engine, prompts, store, seed, loop, on_event)
+        except MissingAnswers as error:
+            missing.append(error)
+    if missing:
+        raise MissingAnswers.together(missing)
     by_tool = {d.slug: [reviews[d.slug, p.slug] for p in personas] for d in dossiers}
     record = merge(dossiers, by_tool, created=_now())
     return Outcome(record, write_pages(record, store.comparison_folder(record)))
@@ -147,7 +154,7 @@ def calibrate(
         plain = persona.model_copy(update={"calibration": Calibration()})
         rows = []
         for case in cases:
-            rows.append(weigh(engine, prompts, plain, case.dossier.evidence))
+            rows.append(weigh(engine, prompts, plain, case.dossier.evidence, tool=case.dossier.slug))
             on_case()
         info = engine.info
         key = calibration_key(persona, info, weighing_of(prompts, persona, info))
@@ -208,8 +215,9 @@ def _review_side_by_side(
     except KeyboardInterrupt:
         scheduler.close()
         raise
+    missing = [error for error in failures if isinstance(error, MissingAnswers)]
     if failures:
-        raise failures[0]
+        raise failures[0] if len(missing) < len(failures) else MissingAnswers.together(missing)
     if all(review.reason is not None and scheduler.failure is not None for review in reviews.values()):
         # nothing worked, and not because of what a model wrote: the set-up is to blame, not the reviewers
         raise EngineError(f"every review failed: {scheduler.failure}")
