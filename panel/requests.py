@@ -50,6 +50,9 @@ class GenerateRequest:
     alike, and an engine may keep what it computed for them apart from the others. `opening` is text that the
     completion starts with and that the model does not choose. `continues` says that a later request will start with
     this one's messages and its answer (an agent's next step), so that an engine may keep what it computed.
+
+    Answers are kept and given again (`panel.engines.cached`): one depends on all fields but `continues`, and on `key`
+    only where tokens are drawn (a temperature above 0). Another draw of the same request is another `seed`.
     """
 
     key: str
@@ -75,7 +78,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """How likely is each of `candidates` right after `prompt` (plain text, no chat template)?"""
+    """How likely is each of `candidates` right after `prompt` (plain text, no chat template)?
+
+    The answer does not depend on `key`, which names the request and its family as in `GenerateRequest`.
+    """
 
     key: str
     prompt: str

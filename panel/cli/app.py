@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from panel.cli.cache import cache_app
 from panel.errors import EngineError, PanelError, SetupError
 
 app = typer.Typer(
@@ -22,6 +24,7 @@ personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
+app.add_typer(cache_app, name="cache")
 
 EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
 ModelOption = Annotated[
@@ -35,7 +38,18 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the record on standard output, and nothing else.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-CacheOption = Annotated[bool, typer.Option("--no-cache", help="Review anew, also what an earlier run has finished.")]
+CacheOption = Annotated[
+    bool, typer.Option("--no-cache", help="Ask the model anew, also what an earlier run has finished.")
+]
+AnswersOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--answers", help="Keep model answers in this file, and make every review from it.", show_default=False
+    ),
+]
+ReplayOption = Annotated[
+    bool, typer.Option("--replay", help="Make the record from kept answers alone; no model is needed.")
+]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the page, where there is a desktop.")]
 LoopOption = Annotated[str, typer.Option("--loop", help="led (small models) or free (larger models choose more).")]
 PersonasOption = Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")]
@@ -62,13 +76,18 @@ def compare(
     personas: PersonasOption = None,
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
+    answers: AnswersOption = None,
+    replay: ReplayOption = False,
 ) -> None:
     """Review two tools or more, and write their comparison page."""
     if len(dossiers) < 2:
         raise SetupError(
             "a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review"
         )
-    _run(dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+    _run(
+        dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline,
+        answers, replay,
+    )  # fmt: skip
 
 
 @app.command(epilog="Example: review-panel review my-tool.yaml --json")
@@ -86,9 +105,14 @@ def review(
     personas: PersonasOption = None,
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
+    answers: AnswersOption = None,
+    replay: ReplayOption = False,
 ) -> None:
     """Review one tool, and write its page."""
-    _run([dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+    _run(
+        [dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline,
+        answers, replay,
+    )  # fmt: skip
 
 
 def _run(
@@ -105,8 +129,10 @@ def _run(
     personas: Path | None,
     prompts: Path | None,
     offline: bool,
+    answers: Path | None,
+    replay: bool,
 ) -> None:
-    from panel import run
+    from panel import engines, run
     from panel.cli import show
     from panel.personas import load_personas
     from panel.prompts import Prompts
@@ -114,25 +140,35 @@ def _run(
 
     if loop not in ("led", "free"):
         raise SetupError(f"unknown loop {loop!r}", field="--loop", fix="choose led or free")
+    if replay and no_cache:
+        raise SetupError(
+            "--replay asks no model, --no-cache asks it everything", field="--replay", fix="give one of the two"
+        )
     # Everything that people wrote is read before a model is loaded.
     dossiers = run.load_dossiers(paths)
     panel = load_personas(personas)
     templates = Prompts(prompts)
     with show.progress(dossiers, panel, enabled=not quiet) as progress:
-        progress.status("loading the model")
-        from panel.engines import open_engine
-
-        opened = open_engine(engine, model, offline=offline)
-        calibrated = run.calibrate_for(panel, templates, opened, personas)
-        show.warn_uncalibrated(calibrated, opened.info)
-        try:
-            outcome = run.compare(
-                dossiers, calibrated, templates, opened,
-                out=out, seed=seed, loop="free" if loop == "free" else "led", fresh=no_cache, on_event=progress.event,
-            )  # fmt: skip
-        except KeyboardInterrupt:  # not left to typer, which would end without a word
-            show.note("stopped; finished reviews are kept, the same command goes on from there")
-            raise typer.Exit(130) from None
+        opened = engines.open_cached(
+            engine, model, offline=offline, answers=answers,
+            mode="replay" if replay else "fresh" if no_cache else "use",
+            on_load=lambda: progress.status("loading the model"),
+        )  # fmt: skip
+        with contextlib.closing(opened):
+            calibrated = run.calibrate_for(panel, templates, opened, personas)
+            show.warn_uncalibrated(calibrated, opened.info)
+            try:
+                outcome = run.compare(
+                    dossiers, calibrated, templates, opened,
+                    out=out, seed=seed, loop="free" if loop == "free" else "led", on_event=progress.event,
+                    # a review that is read back asks for no answers, and leaves the file without them
+                    fresh=no_cache or replay or answers is not None,
+                )  # fmt: skip
+            except KeyboardInterrupt:  # not left to typer, which would end without a word
+                show.note("stopped; finished reviews are kept, the same command goes on from there")
+                raise typer.Exit(130) from None
+    if not quiet:
+        show.answers(opened.total())
     if as_json:
         typer.echo(to_json(outcome.record), nl=False)
     elif not quiet:
@@ -201,7 +237,7 @@ def personas_calibrate(
     quiet: QuietOption = False,
 ) -> None:
     """Fit how a model's pulls become a probability, on the calibration cases; writes calibrations.yaml."""
-    from panel import run
+    from panel import engines, run
     from panel.assets import asset_folder
     from panel.cli import show
     from panel.gold import load_cases
@@ -214,10 +250,10 @@ def personas_calibrate(
             "there are no cases to fit on",
             path=cases.parent / "split.yaml", field="calibration", fix="list some that the model was not trained on",
         )  # fmt: skip
-    with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
-        from panel.engines import open_engine
-
-        opened = open_engine(engine, model, offline=offline)
+    with (
+        show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance,
+        contextlib.closing(engines.open_cached(engine, model, offline=offline)) as opened,
+    ):
         path, entries = run.calibrate(
             panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
         )
