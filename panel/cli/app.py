@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from panel.errors import EngineError, PanelError, SetupError
+
+if TYPE_CHECKING:
+    from panel.engines import ServerOptions
 
 app = typer.Typer(
     name="review-panel",
@@ -23,12 +26,18 @@ models_app = typer.Typer(help="The models that reviewers can run on.", no_args_i
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
 
-EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="openvino (CPU), transformers (CPU, GPU; needs torch) or openai (a server; needs --base-url)."
+    ),
+]
 ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub.",
+        help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub; "
+        "of a server, a name that it lists (else its first).",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
@@ -41,6 +50,23 @@ LoopOption = Annotated[str, typer.Option("--loop", help="led (small models) or f
 PersonasOption = Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")]
 PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url", help="Where a server answers, such as http://127.0.0.1:8000/v1. Key: REVIEW_PANEL_API_KEY."
+    ),
+]
+ServerKindOption = Annotated[
+    str,
+    typer.Option(
+        "--server-kind",
+        help="auto, llama-cpp-python, llama.cpp, vllm, ollama, lmstudio or other: how it takes grammars.",
+    ),
+]
+InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Requests that a server gets at a time.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=1, help="Seconds that a server may take for one answer.")
+]
 
 DEFAULT_OUT = Path("outputs")
 
@@ -62,13 +88,33 @@ def compare(
     personas: PersonasOption = None,
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
+    base_url: BaseUrlOption = None,
+    server_kind: ServerKindOption = "auto",
+    in_flight: InFlightOption = 4,
+    timeout: TimeoutOption = 120,
 ) -> None:
     """Review two tools or more, and write their comparison page."""
     if len(dossiers) < 2:
         raise SetupError(
             "a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review"
         )
-    _run(dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+    server = _server(base_url, server_kind, in_flight, timeout)
+    _run(
+        dossiers,
+        engine,
+        model,
+        seed,
+        out,
+        as_json,
+        quiet,
+        no_cache,
+        open_page,
+        loop,
+        personas,
+        prompts,
+        offline,
+        server,
+    )
 
 
 @app.command(epilog="Example: review-panel review my-tool.yaml --json")
@@ -86,9 +132,35 @@ def review(
     personas: PersonasOption = None,
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
+    base_url: BaseUrlOption = None,
+    server_kind: ServerKindOption = "auto",
+    in_flight: InFlightOption = 4,
+    timeout: TimeoutOption = 120,
 ) -> None:
     """Review one tool, and write its page."""
-    _run([dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+    server = _server(base_url, server_kind, in_flight, timeout)
+    _run(
+        [dossier],
+        engine,
+        model,
+        seed,
+        out,
+        as_json,
+        quiet,
+        no_cache,
+        open_page,
+        loop,
+        personas,
+        prompts,
+        offline,
+        server,
+    )
+
+
+def _server(base_url: str | None, kind: str, in_flight: int, timeout: float) -> ServerOptions | None:
+    from panel.engines import ServerOptions
+
+    return None if base_url is None else ServerOptions(base_url, kind, in_flight, timeout)
 
 
 def _run(
@@ -105,6 +177,7 @@ def _run(
     personas: Path | None,
     prompts: Path | None,
     offline: bool,
+    server: ServerOptions | None,
 ) -> None:
     from panel import run
     from panel.cli import show
@@ -122,7 +195,7 @@ def _run(
         progress.status("loading the model")
         from panel.engines import open_engine
 
-        opened = open_engine(engine, model, offline=offline)
+        opened = open_engine(engine, model, offline=offline, server=server)
         calibrated = run.calibrate_for(panel, templates, opened, personas)
         show.warn_uncalibrated(calibrated, opened.info)
         try:
@@ -199,6 +272,10 @@ def personas_calibrate(
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
+    base_url: BaseUrlOption = None,
+    server_kind: ServerKindOption = "auto",
+    in_flight: InFlightOption = 4,
+    timeout: TimeoutOption = 120,
 ) -> None:
     """Fit how a model's pulls become a probability, on the train cases; writes calibrations.yaml."""
     from panel import run
@@ -208,11 +285,12 @@ def personas_calibrate(
     from panel.personas import load_personas
     from panel.prompts import Prompts
 
+    server = _server(base_url, server_kind, in_flight, timeout)
     known, panel, templates = load_cases(cases, "train"), load_personas(folder), Prompts(prompts)
     with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
         from panel.engines import open_engine
 
-        opened = open_engine(engine, model, offline=offline)
+        opened = open_engine(engine, model, offline=offline, server=server)
         path, entries = run.calibrate(
             panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
         )
@@ -253,13 +331,18 @@ def models_pull(
 
 @models_app.command("doctor", epilog="Example: review-panel models doctor --engine transformers")
 def models_doctor(
-    engine: EngineOption = "openvino", model: ModelOption = "embedded", as_json: JsonOption = False
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    as_json: JsonOption = False,
+    base_url: BaseUrlOption = None,
+    server_kind: ServerKindOption = "auto",
+    timeout: TimeoutOption = 120,
 ) -> None:
     """What would run, whether it fits in memory, and what is missing."""
     from panel.cli import show
     from panel.engines.memory import doctor
 
-    checks = doctor(model, engine)
+    checks = doctor(model, engine, _server(base_url, server_kind, 1, timeout))
     show.checks(checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(2)
