@@ -26,10 +26,14 @@ class Grammar:
     `text` is a JSON schema, a Lark grammar in llguidance's dialect, or (`words`) a JSON object
     `{"terms": [...], "max_words": n}`: at most n ordinary words and terms with commas between them, then a full stop.
     Which words are ordinary is for the engine to say; see `Engine.ordinary_words`.
+
+    `schema` is a JSON schema for a Lark grammar of JSON: what engines that take no Lark ask for. It admits all that the
+    grammar does, and perhaps more.
     """
 
     kind: Literal["json_schema", "lark", "words"]
     text: str
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """`text` without the opening; `logprob` is the sum over its tokens, in nats, before the grammar's mask."""
+    """`text` without the opening; `logprob` is the sum over its tokens, in nats, before the grammar's mask; 0 where
+    the engine is not told."""
 
     text: str
     prompt_tokens: int

@@ -10,6 +10,20 @@ from typing import Annotated
 import typer
 
 from panel.cli.cache import cache_app
+from panel.cli.options import (
+    DEFAULT_OUT,
+    JsonOption,
+    ModelChoice,
+    OpenOption,
+    OutOption,
+    PersonasOption,
+    PromptsOption,
+    QuietOption,
+    RunChoice,
+    engine_options,
+    run_options,
+    takes,
+)
 from panel.errors import EngineError, PanelError, SetupError
 
 app = typer.Typer(
@@ -26,147 +40,70 @@ app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 
-EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub.",
-    ),
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the record on standard output, and nothing else.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-CacheOption = Annotated[
-    bool, typer.Option("--no-cache", help="Ask the model anew, also what an earlier run has finished.")
-]
-AnswersOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--answers", help="Keep model answers in this file, and make every review from it.", show_default=False
-    ),
-]
-ReplayOption = Annotated[
-    bool, typer.Option("--replay", help="Make the record from kept answers alone; no model is needed.")
-]
-OpenOption = Annotated[bool, typer.Option("--open", help="Open the page, where there is a desktop.")]
-LoopOption = Annotated[str, typer.Option("--loop", help="led (small models) or free (larger models choose more).")]
-PersonasOption = Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")]
-PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")]
-
-DEFAULT_OUT = Path("outputs")
-
 
 @app.command(epilog="Example: review-panel compare evals/cases/smolagents-2 evals/cases/mistral-3b")
+@takes(chosen=engine_options, how=run_options)
 def compare(
     dossiers: Annotated[
         list[Path], typer.Argument(help="Two dossier files or case folders, or more.", show_default=False)
     ],
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
-    seed: SeedOption = 0,
+    chosen: ModelChoice,
+    how: RunChoice,
     out: OutOption = DEFAULT_OUT,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    no_cache: CacheOption = False,
     open_page: OpenOption = False,
-    loop: LoopOption = "led",
-    personas: PersonasOption = None,
-    prompts: PromptsOption = None,
-    offline: OfflineOption = False,
-    answers: AnswersOption = None,
-    replay: ReplayOption = False,
 ) -> None:
     """Review two tools or more, and write their comparison page."""
     if len(dossiers) < 2:
         raise SetupError(
             "a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review"
         )
-    _run(
-        dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline,
-        answers, replay,
-    )  # fmt: skip
+    _run(dossiers, chosen, how, out, as_json=as_json, quiet=quiet, open_page=open_page)
 
 
 @app.command(epilog="Example: review-panel review my-tool.yaml --json")
+@takes(chosen=engine_options, how=run_options)
 def review(
     dossier: Annotated[Path, typer.Argument(help="A dossier file or a case folder.", show_default=False)],
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
-    seed: SeedOption = 0,
+    chosen: ModelChoice,
+    how: RunChoice,
     out: OutOption = DEFAULT_OUT,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    no_cache: CacheOption = False,
     open_page: OpenOption = False,
-    loop: LoopOption = "led",
-    personas: PersonasOption = None,
-    prompts: PromptsOption = None,
-    offline: OfflineOption = False,
-    answers: AnswersOption = None,
-    replay: ReplayOption = False,
 ) -> None:
     """Review one tool, and write its page."""
-    _run(
-        [dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline,
-        answers, replay,
-    )  # fmt: skip
+    _run([dossier], chosen, how, out, as_json=as_json, quiet=quiet, open_page=open_page)
 
 
 def _run(
-    paths: list[Path],
-    engine: str,
-    model: str,
-    seed: int,
-    out: Path,
-    as_json: bool,
-    quiet: bool,
-    no_cache: bool,
-    open_page: bool,
-    loop: str,
-    personas: Path | None,
-    prompts: Path | None,
-    offline: bool,
-    answers: Path | None,
-    replay: bool,
+    paths: list[Path], chosen: ModelChoice, how: RunChoice, out: Path, *, as_json: bool, quiet: bool, open_page: bool
 ) -> None:
-    from panel import engines, run
+    from panel import run
     from panel.cli import show
     from panel.personas import load_personas
     from panel.prompts import Prompts
     from panel.render import to_json
 
-    if loop not in ("led", "free"):
-        raise SetupError(f"unknown loop {loop!r}", field="--loop", fix="choose led or free")
-    if replay and no_cache:
-        raise SetupError(
-            "--replay asks no model, --no-cache asks it everything", field="--replay", fix="give one of the two"
-        )
     # Everything that people wrote is read before a model is loaded.
     dossiers = run.load_dossiers(paths)
-    panel = load_personas(personas)
-    templates = Prompts(prompts)
-    with show.progress(dossiers, panel, enabled=not quiet) as progress:
-        opened = engines.open_cached(
-            engine, model, offline=offline, answers=answers,
-            mode="replay" if replay else "fresh" if no_cache else "use",
-            on_load=lambda: progress.status("loading the model"),
-        )  # fmt: skip
-        with contextlib.closing(opened):
-            calibrated = run.calibrate_for(panel, templates, opened, personas)
-            show.warn_uncalibrated(calibrated, opened.info)
-            try:
-                outcome = run.compare(
-                    dossiers, calibrated, templates, opened,
-                    out=out, seed=seed, loop="free" if loop == "free" else "led", on_event=progress.event,
-                    # a review that is read back asks for no answers, and leaves the file without them
-                    fresh=no_cache or replay or answers is not None,
-                )  # fmt: skip
-            except KeyboardInterrupt:  # not left to typer, which would end without a word
-                show.note("stopped; finished reviews are kept, the same command goes on from there")
-                raise typer.Exit(130) from None
+    panel = load_personas(how.personas)
+    templates = Prompts(how.prompts)
+    with (
+        show.progress(dossiers, panel, enabled=not quiet) as progress,
+        contextlib.closing(how.open(chosen, lambda: progress.status("loading the model"))) as opened,
+    ):
+        calibrated = run.calibrate_for(panel, templates, opened, how.personas)
+        show.warn_uncalibrated(calibrated, opened.info)
+        try:
+            outcome = run.compare(
+                dossiers, calibrated, templates, opened,
+                out=out, seed=how.seed, loop=how.loop, fresh=how.fresh, on_event=progress.event,
+            )  # fmt: skip
+        except KeyboardInterrupt:  # not left to typer, which would end without a word
+            show.note("stopped; finished reviews are kept, the same command goes on from there")
+            raise typer.Exit(130) from None
     if not quiet:
         show.answers(opened.total())
     if as_json:
@@ -225,15 +162,14 @@ def personas_show(
 
 
 @personas_app.command("calibrate", epilog="Example: review-panel personas calibrate --model org/name")
+@takes(chosen=engine_options)
 def personas_calibrate(
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
+    chosen: ModelChoice,
     cases: Annotated[Path, typer.Option("--cases", help="Folder of cases, beside it split.yaml.")] = Path(
         "evals/cases"
     ),
     folder: PersonasOption = None,
     prompts: PromptsOption = None,
-    offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Fit how a model's pulls become a probability, on the calibration cases; writes calibrations.yaml."""
@@ -252,7 +188,7 @@ def personas_calibrate(
         )  # fmt: skip
     with (
         show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance,
-        contextlib.closing(engines.open_cached(engine, model, offline=offline)) as opened,
+        contextlib.closing(engines.open_cached(chosen.engine, chosen.model, **chosen.how)) as opened,
     ):
         path, entries = run.calibrate(
             panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
@@ -293,14 +229,13 @@ def models_pull(
 
 
 @models_app.command("doctor", epilog="Example: review-panel models doctor --engine transformers")
-def models_doctor(
-    engine: EngineOption = "openvino", model: ModelOption = "embedded", as_json: JsonOption = False
-) -> None:
+@takes(chosen=engine_options)
+def models_doctor(chosen: ModelChoice, as_json: JsonOption = False) -> None:
     """What would run, whether it fits in memory, and what is missing."""
     from panel.cli import show
     from panel.engines.memory import doctor
 
-    checks = doctor(model, engine)
+    checks = doctor(chosen.model, chosen.engine, chosen.how["server"])
     show.checks(checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(2)

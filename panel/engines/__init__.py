@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from panel.engines.server import ServerOptions as ServerOptions  # part of this module's face
 from panel.errors import SetupError
 from panel.requests import Engine
 
@@ -18,16 +19,19 @@ if TYPE_CHECKING:  # they bring numpy and sqlite3 along, which `--help` does not
     from panel.engines.hub import ResolvedModel
     from panel.engines.identity import Identity
 
-ENGINE_NAMES = ("openvino", "transformers")
+ENGINE_NAMES = ("openvino", "transformers", "openai")
 
 
-def open_engine(name: str, model: str, *, offline: bool = False) -> Engine:
+def open_engine(name: str, model: str, *, offline: bool = False, server: ServerOptions | None = None) -> Engine:
     """Load `model` (embedded, embedded-base, a folder, or org/name[@revision]) into the engine called `name`.
+
+    The engine openai loads nothing: `server` says where a model runs, and `model` which of those that it lists
+    (`embedded`, the default of the command line, is the first).
 
     Raises:
         SetupError: no such engine, or the model is not there or cannot run on it; the message says what to do.
     """
-    return _load(name, _resolved(name, model, offline))
+    return find_engine(name, model, offline=offline, server=server)[1]()
 
 
 def open_cached(
@@ -35,6 +39,7 @@ def open_cached(
     model: str,
     *,
     offline: bool = False,
+    server: ServerOptions | None = None,
     answers: Path | None = None,
     mode: Mode = "use",
     on_load: Callable[[], None] = lambda: None,
@@ -60,7 +65,7 @@ def open_cached(
         store = AnswerStore(path, read_only=True)
         expected = (source.sha256, source.adapter_sha256) if source else None
         return CachedEngine(replay_identity(store, name, model, expected), _no_model, store, mode=mode)
-    identity, load = find_engine(name, model, offline=offline)
+    identity, load = find_engine(name, model, offline=offline, server=server)
     store = AnswerStore(path)
     store.remember(model, identity)
 
@@ -71,11 +76,23 @@ def open_cached(
     return CachedEngine(identity, open_it, store, mode=mode)
 
 
-def find_engine(name: str, model: str, *, offline: bool = False) -> tuple[Identity, Callable[[], Engine]]:
+def find_engine(
+    name: str, model: str, *, offline: bool = False, server: ServerOptions | None = None
+) -> tuple[Identity, Callable[[], Engine]]:
     """What `model` on the engine called `name` is, and what loads it. Raises `SetupError`."""
-    resolved = _resolved(name, model, offline)
+    _check(name)
+    if name == "openai":
+        from panel.engines.identity import server_identity
+        from panel.engines.openai import open_openai
+
+        engine = open_openai(model, server)
+        return server_identity(engine.info, engine.base_url), lambda: engine
+    if server is not None:
+        raise SetupError("only the engine openai asks a server", field="--base-url", fix="add --engine openai")
+    from panel.engines.hub import resolve_model
     from panel.engines.identity import openvino_identity, transformers_identity
 
+    resolved = resolve_model(model, offline=offline)
     identify = openvino_identity if name == "openvino" else transformers_identity
     return identify(resolved), lambda: _load(name, resolved)
 
@@ -83,13 +100,6 @@ def find_engine(name: str, model: str, *, offline: bool = False) -> tuple[Identi
 def _check(name: str) -> None:
     if name not in ENGINE_NAMES:
         raise SetupError(f"unknown engine {name!r}", field="--engine", fix=f"choose one of {', '.join(ENGINE_NAMES)}")
-
-
-def _resolved(name: str, model: str, offline: bool) -> ResolvedModel:
-    _check(name)
-    from panel.engines.hub import resolve_model
-
-    return resolve_model(model, offline=offline)
 
 
 def _load(name: str, resolved: ResolvedModel) -> Engine:

@@ -19,7 +19,7 @@ from panel.requests import EngineInfo
 #: How the CPU plug-in computes: its own defaults are not faithful enough (see openvino.py).
 OPENVINO_SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 #: Raise when decoding.py, rows.py or codec.py would now give another answer to the same request.
-DECODING = 1
+DECODING = 2
 
 #: Files of a model's folder that decide how text becomes tokens and weights become numbers (for a converted model the
 #: manifest names the hash of each).
@@ -84,6 +84,12 @@ def transformers_identity(model: ResolvedModel) -> Identity:
     both = f"{_version('transformers')}+torch{torch.split('+')[0]}"
     info = EngineInfo("transformers", both, model.name, model.sha256, model.adapter_sha256)
     return Identity(info, {**_settings(model.folder), "device": torch_device(torch)})
+
+
+def server_identity(info: EngineInfo, base_url: str) -> Identity:
+    """Of a model behind a server, which does not tell its weights: the address stands for them."""
+    words = Path(__file__).parents[1] / "ordinary_words.txt"
+    return Identity(info, {"server": base_url, "decoding": str(DECODING), "ordinary_words": sha256_file(words)})
 
 
 def torch_device(torch_version: str) -> str:
