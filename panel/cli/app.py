@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from panel.cli.batch import batch
 from panel.cli.cache import cache_app
 from panel.cli.options import (
     DEFAULT_OUT,
@@ -75,6 +76,9 @@ def review(
 ) -> None:
     """Review one tool, and write its page."""
     _run([dossier], chosen, how, out, as_json=as_json, quiet=quiet, open_page=open_page)
+
+
+app.command(epilog="Example: review-panel batch evals/cases --out outputs/all")(batch)
 
 
 def _run(

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -161,6 +161,33 @@ def kept(path: Path, size: int, found: Sequence[Kept], *, as_json: bool) -> None
         on = f"{k.info.engine} {k.info.engine_version}" if k.info else ""
         table.add_row(plain(name), plain(on), str(k.answers), *times)
     Console(highlight=False).print(table)
+
+
+def batch(rows: Sequence[Mapping[str, Any]], made: int, seconds: float) -> None:
+    """The tools of a batch with their verdicts, then what failed, a line each."""
+    console = _errors()
+    table = Table(box=None, header_style="bold")
+    headings = {
+        "builder": "builder",
+        "competitor-analyst": "analyst",
+        "futurist": "futurist",
+        "business-buyer": "buyer",
+    }
+    for heading in ("", "panel", *headings.values()):
+        table.add_column(heading)
+    marks = {"ship": Text("✓ ship", "green"), "skip": Text("✗ skip", "red"), None: Text("– unscored", "yellow")}
+    for row in rows:
+        if row["slug"]:
+            percent = f"{row['percent']}%" if row["percent"] is not None else "—"
+            table.add_row(plain(row["name"]), percent, *(marks[row["decisions"].get(slug)] for slug in headings))
+    console.print(table)
+    for row in rows:
+        for problem in [row["problem"]] if row["problem"] else [f"{row['slug']} · {said}" for said in row["unscored"]]:
+            console.print(plain(problem), style="red", soft_wrap=True)
+    failed = sum(bool(row["problem"]) for row in rows)
+    pace = f", {seconds / made:.1f} s each" if made else ""
+    wrong = f", {failed} could not be read" if failed else ""
+    console.print(f"{len(rows) - failed} tools{wrong}; {made} reviews made in {seconds:.0f} s{pace}")
 
 
 def open_page(path: Path) -> None:
