@@ -7,6 +7,7 @@ to bfloat16 and keep an 8-bit cache); `OPENVINO_SETTINGS` says what replaces the
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
 from panel.engines.identity import OPENVINO_SETTINGS, openvino_identity
-from panel.engines.local import LocalEngine
+from panel.engines.local import LocalEngine, give_memory_back
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
 
@@ -30,9 +31,16 @@ def open_openvino(model: ResolvedModel) -> LocalEngine:
     import openvino
 
     path = model.folder / "openvino_model.xml"
-    codec = Codec(model.folder)
-    core = openvino.Core()
-    compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", OPENVINO_SETTINGS)
+    give_memory_back()
+
+    def compile_model() -> Any:
+        core = openvino.Core()
+        return core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", OPENVINO_SETTINGS)
+
+    with ThreadPoolExecutor(max_workers=1) as other:  # compiling is no work of Python's: both at once
+        compiling = other.submit(compile_model)
+        codec = Codec(model.folder)
+        compiled = compiling.result()
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
 
 

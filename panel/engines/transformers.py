@@ -9,7 +9,7 @@ import numpy as np
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
 from panel.engines.identity import transformers_identity
-from panel.engines.local import LocalEngine
+from panel.engines.local import LocalEngine, give_memory_back
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
 
@@ -26,6 +26,7 @@ def open_transformers(resolved: ResolvedModel) -> LocalEngine:
     import torch
     import transformers
 
+    give_memory_back()
     folder = resolved.folder
     codec = Codec(folder)
     device = identity.settings["device"]
