@@ -16,12 +16,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from panel.engines.server import Server, ServerOptions, ServerRefusal
 from panel.engines.server_grammars import Check, defuse, gbnf, readings, schema
-from panel.engines.server_kinds import Found, find_out, sampler, structured
+from panel.engines.server_kinds import Found, find_out, plain_name, sampler, structured
 from panel.engines.server_scores import Scorer
 from panel.errors import EngineError, SetupError
 from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
@@ -74,7 +74,7 @@ class OpenAIEngine:
         self._ordinary = _ordinary_words()
         self._known: OrderedDict[Any, Any] = OrderedDict()
         self._constrained = True
-        name, kind = _plain_name(found.model), found.kind.name
+        name, kind = plain_name(found.model), found.kind.name
         digest = hashlib.sha256(f"server:{kind}:{name}".encode()).hexdigest()
         self._info = EngineInfo("openai", f"{kind} {found.version}".strip(), name, digest)
 
@@ -191,13 +191,6 @@ def _read(answer: Any, opening: str) -> tuple[str, str, dict[str, Any], float]:
         return content, str(choice.get("finish_reason")), usage, total
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise EngineError(f"the server's answer lacks what a chat answer has ({error})") from error
-
-
-def _plain_name(model: str) -> str:
-    """A model's id for the record; of a path on the server's machine only the file's name."""
-    if model.count("/") > 1 or model.startswith("/") or "\\" in model:
-        return PureWindowsPath(model).name if "\\" in model else PurePosixPath(model).name
-    return model
 
 
 @cache

@@ -14,8 +14,10 @@ log-probabilities is refused, because evidence is weighed with them.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from panel.engines.server import Server
@@ -73,7 +75,7 @@ class Found:
 
 
 def find_out(server: Server, kind: str, model: str) -> Found:
-    """Ask the server what it is and whether it has `model` ("" for the first that it lists).
+    """Ask the server what it is and whether it has `model` (an id or its `plain_name`; "" for the first one).
 
     Raises:
         SetupError: it does not answer, has no such model, or there is no such kind.
@@ -88,14 +90,22 @@ def find_out(server: Server, kind: str, model: str) -> Found:
         raise SetupError(told, field="--base-url", fix=fix) from error
     models = [m for m in listed if isinstance(m, dict) and m.get("id")] if isinstance(listed, list) else []
     ids = [str(m["id"]) for m in models]
-    if not ids or (model and model not in ids):
+    fitting = [m for m in models if model in ("", m["id"], plain_name(str(m["id"])))]
+    if not fitting:
         known = ", ".join(repr(name) for name in ids[:8])[:300]
         problem = f"has no model {model!r}" if ids else "lists no model"
         fix = f"choose one of {known}" if ids else "load a model into the server"
         raise SetupError(f"{server.base_url} {problem}", field="--model", fix=fix)
-    chosen = models[ids.index(model)] if model else models[0]
+    chosen = fitting[0]
     name = kind if kind != "auto" else _OWNERS.get(str(chosen.get("owned_by")), "") or _guess(server)
     return Found(KINDS[name], _version(server, name), str(chosen["id"]))
+
+
+def plain_name(model: str) -> str:
+    """A model's id for the record; of a path on the server's machine only the file's name."""
+    if model.count("/") > 1 or model.startswith("/") or "\\" in model:
+        return PureWindowsPath(model).name if "\\" in model else PurePosixPath(model).name
+    return model
 
 
 def _guess(server: Server) -> str:
@@ -124,8 +134,6 @@ def _text(value: Any, field: str) -> str:
 
 def structured(found: Found, gbnf: str, schema: str) -> dict[str, Any]:
     """The fields of a chat request that ask for an answer under a grammar, in the words of this server."""
-    import json
-
     if found.kind.takes == "schema":
         wrapped = {"name": "answer", "schema": json.loads(schema), "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
