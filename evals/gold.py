@@ -24,7 +24,7 @@ from evals.baselines import Judge, always_ship, asked_directly, fitted, sentimen
 from evals.intervals import Estimate, auc, bootstrap, wilson
 from evals.shared import CASES, note, report, run
 from panel.decide import decide
-from panel.engines import open_engine
+from panel.engines import open_cached
 from panel.errors import SetupError
 from panel.gold import Case, Part, load_cases
 from panel.personas import load_personas
@@ -52,8 +52,8 @@ class Verdict:
 
 
 def open_bank(engine: str, model: str, out: Path) -> tuple[Bank, list[Persona]]:
-    """A bank on this engine, and the personas with their calibrations for it."""
-    opened = open_engine(engine, model)
+    """A bank on this engine, and the personas with their calibrations for it; a full bank needs no model."""
+    opened = open_cached(engine, model)
     prompts = Prompts()
     personas = calibrate_for(load_personas(), prompts, opened)
     if not all(persona.calibration.fitted for persona in personas):
@@ -150,7 +150,7 @@ def main(
     bank, personas = open_bank(engine, model, out)
     judged = {"panel": judge_panel(bank, personas, cases)}
     if baselines:
-        train, plain = load_cases(CASES, "train"), open_engine(engine, "embedded-base")
+        train, plain = load_cases(CASES, "train"), open_cached(engine, "embedded-base")
         judges = {"always ship": always_ship, "sentiment (VADER)": sentiment, "asked directly": asked_directly(plain)}
         judged |= {name: judge_baseline(judge, personas, train, cases) for name, judge in judges.items()}
     signs = sign_aucs(bank, personas, cases)

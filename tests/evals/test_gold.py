@@ -216,7 +216,7 @@ def test_a_constant_says_what_most_of_train_is() -> None:
 
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opinion: Opinion, *arguments: str) -> Any:
     """`python -m evals.gold` on hand-written cases and a judge for an engine."""
-    monkeypatch.setattr(gold, "open_engine", lambda engine, model: judge(opinion, name=opinion.__name__))
+    monkeypatch.setattr(gold, "open_cached", lambda engine, model: judge(opinion, name=opinion.__name__))
     more = [tool("more", "of one works well"), tool("less", "of two often fails")]
     monkeypatch.setattr(
         gold,

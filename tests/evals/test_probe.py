@@ -390,7 +390,7 @@ def test_only_split_tools_are_reworded(prober: Callable[..., Prober], probes: Pa
 
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opinion: Opinion, cases: Sequence[Case]) -> Any:
     """`python -m evals.probe --json` on hand-written cases and probes, and a judge for an engine."""
-    monkeypatch.setattr(gold, "open_engine", lambda engine, model: judge(opinion, name=opinion.__name__))
+    monkeypatch.setattr(gold, "open_cached", lambda engine, model: judge(opinion, name=opinion.__name__))
     monkeypatch.setattr(probe, "CASES", write_cases(tmp_path, train=[], dev=cases, test=[]))
     done = CliRunner().invoke(probe.app, ["--out", str(tmp_path / "bank"), "--json"])
     assert done.exit_code == 0, done.output
