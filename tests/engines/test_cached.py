@@ -282,6 +282,7 @@ INGREDIENTS: dict[str, list[tuple[Any, Any]]] = {
     "GenerateRequest.grammar": [(DRAFT, replace(DRAFT, grammar=Grammar("lark", "start: /x/")))],
     "Grammar.kind": [(DRAFT, replace(DRAFT, grammar=replace(DRAFT.grammar, kind="json_schema")))],
     "Grammar.text": [(DRAFT, replace(DRAFT, grammar=replace(DRAFT.grammar, text='{"terms": [], "max_words": 4}')))],
+    "Grammar.schema": [(DRAFT, replace(DRAFT, grammar=replace(DRAFT.grammar, schema="{}")))],
     "GenerateRequest.sampling": [(DRAFT, GREEDY)],
     "Sampling.temperature": [(DRAFT, replace(DRAFT, sampling=replace(DRAFT.sampling, temperature=0.61)))],
     "Sampling.top_p": [(DRAFT, replace(DRAFT, sampling=replace(DRAFT.sampling, top_p=0.93)))],
