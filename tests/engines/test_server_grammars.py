@@ -9,7 +9,7 @@ import re
 import pytest
 
 from panel.engines.codec import Codec
-from panel.engines.server_grammars import Check, _tree, defuse, gbnf, quoted, readings, schema
+from panel.engines.server_grammars import Check, _tree, defuse, escaped, gbnf, quoted, readings, schema
 from panel.errors import EngineError
 from panel.grounding import grounds, quotation_grammar, sentence_grammar
 from panel.records import Dossier, Persona
@@ -29,7 +29,7 @@ def sentence(*terms: str, max_words: int = 4) -> Grammar:
 def test_words_share_their_beginnings() -> None:
     assert _tree(["lap", "late", "latest", "up"], quoted, " ") == '("la" ("p" | "te" ("st")?) | "up")'
     assert _tree(["a", "ab", "abc"], quoted, " ") == '("a" ("b" ("c")?)?)'
-    assert _tree(["C++", "C"], re.escape, "") == "(C(\\+\\+)?)"
+    assert _tree(["C++", "C"], escaped, "") == "(C(\\+\\+)?)"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -40,7 +40,7 @@ def test_a_tree_of_words_says_the_words_and_nothing_else(seed: int) -> None:
         return "".join(dice.choice("ab.*(") for _ in range(dice.randint(1, 4)))
 
     words = {word() for _ in range(dice.randint(1, 12))}
-    tree = re.compile(_tree(words, re.escape, ""))
+    tree = re.compile(_tree(words, escaped, ""))
     assert all(tree.fullmatch(w) for w in words)
     assert {w for w in (word() for _ in range(300)) if tree.fullmatch(w)} <= words
 
@@ -87,6 +87,10 @@ def test_what_cannot_be_said_is_an_error(grammar: Grammar) -> None:
 def test_schemas_of_the_other_grammars() -> None:
     assert schema(Grammar("json_schema", '{"type": "null"}'), "", ()) == '{"type": "null"}'
     assert schema(Grammar("lark", "start: x", '{"type": "object"}'), "", ()) == '{"type": "object"}'
+
+
+def test_only_what_must_be_escaped_is() -> None:
+    assert escaped("a-b c&d #1 (x) $5.") == "a-b c&d #1 \\(x\\) \\$5\\."
 
 
 # ----------------------------------------------------------------------------------------------------- the check
