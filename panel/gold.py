@@ -37,7 +37,7 @@ class Gold(BaseModel):
 
 
 class Split(BaseModel):
-    """Which cases an adapter may learn from (train), decisions are fitted on (calibration), settings are chosen by
+    """Which cases may be fitted on (train; calibration, which an adapter has not learned from), settings are chosen by
     (dev), figures are reported on (test), and none of these (unused)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -3,7 +3,7 @@
 The model reads the fact and finishes the sentence "For …, this is ⟨good|bad⟩": after a few labelled facts, or, where
 an adapter was trained for it, at once. The pull is the log-odds of the two words, less the same for facts without
 content (contextual calibration: Zhao et al. 2021, "Calibrate Before Use"), less what real facts without bearing get on
-the calibration cases. Every fact is scored on its own, so permuting a dossier permutes the pulls.
+the cases to fit on. Every fact is scored on its own, so permuting a dossier permutes the pulls.
 """
 
 from __future__ import annotations

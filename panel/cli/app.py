@@ -176,7 +176,7 @@ def personas_calibrate(
     prompts: PromptsOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Fit how a model's pulls become a probability, on the calibration cases; writes calibrations.yaml."""
+    """Fit how a model's pulls become a probability, on the train and calibration cases; writes calibrations.yaml."""
     from panel import engines, run
     from panel.assets import asset_folder
     from panel.cli import show
@@ -184,11 +184,12 @@ def personas_calibrate(
     from panel.personas import load_personas
     from panel.prompts import Prompts
 
-    known, panel, templates = load_cases(cases, "calibration"), load_personas(folder), Prompts(prompts)
+    known = load_cases(cases, "train") + load_cases(cases, "calibration")
+    panel, templates = load_personas(folder), Prompts(prompts)
     if not known:
         raise SetupError(
             "there are no cases to fit on",
-            path=cases.parent / "split.yaml", field="calibration", fix="list some that the model was not trained on",
+            path=cases.parent / "split.yaml", field="train", fix="list some, with gold, under train or calibration",
         )  # fmt: skip
     with (
         show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance,

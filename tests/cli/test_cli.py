@@ -404,8 +404,8 @@ def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
     refused(f"{gold}:", "[verdicts.futurist]", "'maybe' is not known here")
     gold.unlink()
     refused(f"{gold}: there is no such gold file")
-    (cases.parent / "split.yaml").write_text("train: [tool-0]\ndev: []\ntest: []\n", encoding="utf-8")
-    refused(str(cases.parent / "split.yaml"), "[calibration]", "there are no cases to fit on")
+    (cases.parent / "split.yaml").write_text("train: []\ndev: []\ntest: []\n", encoding="utf-8")
+    refused(str(cases.parent / "split.yaml"), "[train]", "there are no cases to fit on")
     (cases.parent / "split.yaml").unlink()
     refused(f"{cases.parent / 'split.yaml'}: there is no such split")
     # by default the cases are those of a checkout
