@@ -38,7 +38,7 @@ ENGINES_ONLY = {
 REVIEWER_ONLY = {"smolagents"}
 #: Never when a module is loaded: `review-panel --help` shall be instant.
 LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
-        "sklearn", "scipy", "peft"}  # fmt: skip
+        "sklearn", "scipy", "statsmodels", "krippendorff", "peft"}  # fmt: skip
 
 
 @dataclass(frozen=True)
