@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,9 +54,12 @@ def bootstrap(items: Sequence[Item], figure: Callable[[Sequence[Item]], float], 
     return Estimate(figure(items), *percentiles(values, len(items)))
 
 
+@cache
 def resamples(count: int, seed: int = 0) -> IntArray:
-    """Efron's bootstrap: indices [resamples, count] of items drawn with replacement."""
-    return np.random.default_rng(seed).integers(0, count, (_RESAMPLES, count))
+    """Efron's bootstrap: indices [resamples, count] of items drawn with replacement; the same array each time."""
+    drawn = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, count))
+    drawn.flags.writeable = False
+    return drawn
 
 
 def percentiles(values: Sequence[float] | FloatArray, count: int) -> tuple[float, float]:
@@ -64,15 +68,20 @@ def percentiles(values: Sequence[float] | FloatArray, count: int) -> tuple[float
     Percentiles are too narrow for few items; they are taken farther out by what the t distribution with its √(n/(n−1))
     adds (the expanded percentile interval: Hesterberg 2015, "What Teachers Should Know About the Bootstrap", 5.3).
     """
-    from scipy.stats import norm, t
-
     known = np.asarray(values, dtype=float)
     known = known[~np.isnan(known)]
     if not known.size:
         return math.nan, math.nan
-    tail = norm.cdf(-math.sqrt(count / (count - 1)) * t.ppf(0.975, count - 1)) if count > 1 else 0.0
+    tail = _tail(count)
     low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@cache
+def _tail(count: int) -> float:
+    from scipy.stats import norm, t
+
+    return float(norm.cdf(-math.sqrt(count / (count - 1)) * t.ppf(0.975, count - 1))) if count > 1 else 0.0
 
 
 def clustered_mean(sums: Sequence[float], counts: Sequence[float], seed: int = 0) -> Estimate:
