@@ -50,9 +50,10 @@ class Figure(Record):
 
 class PersonaAbout(Record):
     """A persona as it was judged. `prompt` is what the model reads to weigh, with "?" for the fact; `text` all that
-    the persona's file says, for people who want to see what changed."""
+    the persona's file says, for people who want to see what changed; `voice` counts the words of its prose."""
 
     sha256: str
+    voice: int = 0
     calibration: Calibration
     prompt: str
     text: str
@@ -117,8 +118,9 @@ class Trial(Record):
 
     `before` and `p_before` are set where the change is not measured against the tool as written. `held` says that what
     the probe expects came true; `flip` that the decision is another one (for reruns: than the cell's mode). `words` is
-    how many words of evidence there were; `edits` are kept only where the trial did not hold or flipped. `written`
-    is a hash over what the persona wrote (live runs); `reason` says why a trial is unscored or did not hold.
+    how many words of evidence there were more than before; `edits` are kept only where the trial did not hold or
+    flipped. `written` is a hash over what the persona wrote (live runs); `reason` says why a trial is unscored or did
+    not hold.
     """
 
     label: str
