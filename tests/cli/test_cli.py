@@ -471,7 +471,7 @@ def test_pulling_what_is_there_does_nothing(command: Command) -> None:
     "words",
     [
         "compare", "review", "render", "personas list", "personas show", "personas calibrate", "models list",
-        "models pull", "models doctor",
+        "models pull", "models doctor", "eval stability", "eval gold", "eval gate", "eval bless",
     ],
 )  # fmt: skip
 def test_every_command_has_an_example_that_it_understands(command: Command, words: str) -> None:
@@ -489,7 +489,7 @@ def test_every_command_has_an_example_that_it_understands(command: Command, word
 def test_help_names_every_command(command: Command) -> None:
     ran = command("--help")
     assert ran.code == 0
-    for name in ("compare", "review", "render", "personas", "models"):
+    for name in ("compare", "review", "render", "personas", "models", "eval"):
         assert re.search(rf"│ {name} +\w", ran.out)
 
 
