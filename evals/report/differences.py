@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,7 +31,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Flip:
-    """A verdict that is another one. `effect` is "right", "wrong", or "" where gold says nothing of it."""
+    """Verdicts that are other ones, and in the same way, of one tool under one probe. `effect` is "right", "wrong", or
+    "" where gold says nothing of it; p_ship is "" where they are several. `echoes` trials changed as the tool did."""
 
     tool: str
     where: str
@@ -40,27 +42,34 @@ class Flip:
     p_now: str
     effect: str
     pulls: tuple[str, ...]
+    echoes: int
 
 
 @dataclass(frozen=True)
 class PersonaChange:
-    """`texts` are (what it is, difference); `open` flips are shown, `more` are folded away."""
+    """`texts` are (what it is, difference); `open` flips are shown, `more` are folded away. How many verdicts changed
+    on tools as they are written, and how many under probes."""
 
     persona: str
     texts: tuple[tuple[str, tuple[Line, ...]], ...]
     open: tuple[Flip, ...]
     more: tuple[Flip, ...]
+    as_written: int
+    probed: int
 
 
 def persona_changes(run: Stability, then: Stability, changes: Sequence[CellChange]) -> list[PersonaChange]:
     """Of the personas whose text, prompt or calibration is another one, or whose verdicts are."""
     found = []
     for slug in (slug for slug in PERSONA_SLUGS if slug in run.about.personas):
-        flips = [_flip(change) for change in changes if change.persona == slug]
+        own = [change for change in changes if change.persona == slug]
+        flips = _flips(own)
         was = then.about.personas.get(slug)
         texts = _texts(run.about.personas[slug], was) if was is not None else []
         if flips or texts:
-            found.append(PersonaChange(slug, tuple(texts), tuple(flips[:OPEN]), tuple(flips[OPEN:])))
+            plain = sum(change.probe == "gold" for change in own)
+            shown, folded = tuple(flips[:OPEN]), tuple(flips[OPEN:])
+            found.append(PersonaChange(slug, tuple(texts), shown, folded, plain, len(own) - plain))
     return found
 
 
@@ -107,17 +116,36 @@ def _by_words(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]
     return tuple(p for p in gone if p[1]), tuple(p for p in come if p[1])
 
 
-def _flip(change: CellChange) -> Flip:
-    p_then, p_now = moved(change.p_then, change.p_now)
+def _flips(changes: Sequence[CellChange]) -> list[Flip]:
+    """Trials of one probe that changed alike are one entry; those that changed as their tool did go with it."""
+    plain = {(c.tool, c.then, c.now): c for c in changes if c.probe == "gold"}
+    alike: dict[tuple[str, str, str, str], list[CellChange]] = defaultdict(list)
+    echoes: dict[tuple[str, str, str], int] = defaultdict(int)
+    for change in changes:
+        key = change.tool, change.then, change.now
+        if change.probe != "gold" and key in plain:
+            echoes[key] += 1
+        else:
+            alike[change.probe, *key].append(change)
+    return [
+        _flip(own, echoes[key[0], key[1], key[2]] if probe == "gold" else 0) for (probe, *key), own in alike.items()
+    ]
+
+
+def _flip(own: Sequence[CellChange], echoes: int) -> Flip:
+    change = own[0]
+    p_then, p_now = moved(change.p_then, change.p_now) if len(own) == 1 else ("", "")
+    where = "as written" if change.probe == "gold" else f"{change.probe}, {change.label}"
     return Flip(
         tool=change.tool,
-        where="as written" if change.probe == "gold" else f"{change.probe}, {change.label}",
+        where=where if len(own) == 1 else f"{change.probe}, {len(own)} trials",
         then=change.then,
         now=change.now,
         p_then=p_then,
         p_now=p_now,
         effect=_effect(change),
         pulls=tuple(f"{id} {_nats(was)} → {_nats(is_)}" for id, was, is_ in change.pulls),
+        echoes=echoes,
     )
 
 

@@ -136,10 +136,16 @@ def _stats(run: Stability, gate: Gate | None) -> list[tuple[str, str, str]]:
     must = [t for expected, t in scored if expected != "same"]
     if same:
         flipped = sum(t.flip for t in same)
-        found.append(("Flipped", _percent(flipped, len(same)), f"{flipped:,} of {len(same):,} that should not"))
+        found.append(
+            (
+                "Flips",
+                _percent(flipped, len(same)),
+                f"{flipped:,} of {len(same):,} changes that should not turn a verdict",
+            )
+        )
     if must:
         held = sum(t.held for t in must)
-        found.append(("Counted", _percent(held, len(must)), f"{held:,} of {len(must):,} that must"))
+        found.append(("Directional", _percent(held, len(must)), f"{held:,} of {len(must):,} facts that must count did"))
     if (panel := people.get("all")) is not None and panel.right.value is not None:
         found.append(("Right", f"{panel.right.value:.1%}", _interval(panel.right)))
     votes = run.figures.agreement.effective_votes

@@ -37,7 +37,4 @@
       if (event.target.closest(".mark")) document.body.classList.remove("quiet");
     });
   }
-  document.addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("details")) details.open = true;
-  });
 })();
