@@ -22,18 +22,16 @@ def persona_name(who: Who | str) -> str:
 
 
 def probability(p: float | None) -> str:
-    return "—" if p is None else f"{p:.2f}"
+    """Two digits, or as many as it takes to see on which side of one half it is."""
+    return "—" if p is None else f"{p:.2f}" if p == 0.5 or f"{p:.2f}" != "0.50" else f"{p:.4f}"
 
 
 def moved(before: float | None, after: float | None) -> tuple[str, str]:
-    """Two probabilities with as many digits as it takes to tell them apart, from 2 to 4."""
-    if before is None or after is None:
-        return probability(before), probability(after)
-    for digits in (2, 3, 4):
-        pair = f"{before:.{digits}f}", f"{after:.{digits}f}"
-        if pair[0] != pair[1] or before == after:
-            break
-    return pair
+    """Two probabilities with as many digits as it takes to tell them apart."""
+    pair = probability(before), probability(after)
+    if before is None or after is None or before == after or pair[0] != pair[1]:
+        return pair
+    return f"{before:.4f}", f"{after:.4f}"
 
 
 def signed(found: Figure) -> str:

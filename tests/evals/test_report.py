@@ -20,6 +20,7 @@ from evals.report.differences import Line, persona_changes, unified
 from evals.report.html import to_html
 from evals.report.junit import to_junit
 from evals.report.markdown import to_markdown
+from evals.report.names import moved
 from evals.report.plots import curve, scatters
 from evals.report.strips import rows
 from evals.stability.record import Stability, Trial
@@ -121,6 +122,20 @@ def test_strips_are_those_of_the_cells() -> None:
     assert strip.runs[0].edits[0].after == "Each night, backups & jobs come to a stop."
     # both of bramble's verdicts fall to 0.45 and 0.02 when the licence is closed, as they should: that is no flip
     assert [(row.flags) for row in found.values()] == ["", "wrong", "flipped failed", ""]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (0.58, 0.44, ("0.58", "0.44")),
+        (0.5, 0.4996, ("0.50", "0.4996")),
+        (0.581, 0.582, ("0.5810", "0.5820")),
+        (0.58, None, ("0.58", "—")),
+        (0.7, 0.7, ("0.70", "0.70")),
+    ],
+)
+def test_probabilities_have_the_digits_that_it_takes(before: float, after: float | None, said: tuple[str, str]) -> None:
+    assert moved(before, after) == said
 
 
 def test_a_mark_is_new_where_the_baseline_held() -> None:
