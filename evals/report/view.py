@@ -70,6 +70,7 @@ def view(run: Stability, gate: Gate | None = None, baseline: Baseline | None = N
         "findings": [_finding(f) for f in gate.findings] if gate is not None else [],
         "notes": gate.notes if gate is not None else (),
         "smallest": sorted(gate.smallest.items()) if gate is not None else [],
+        "compared": other is not None,
         "differences": persona_changes(run, then, changes) if then is not None else [],
         "probes": _probe_rows(run, other),
         "whos": [slug for slug in PERSONA_SLUGS if slug in run.about.personas],

@@ -272,6 +272,8 @@ def test_nothing_is_called_new_beside_a_run_that_cannot_be_compared() -> None:
     assert "Not comparable: The model is another one." in " ".join(shown.all("h1")[0][1].split())
     assert "since the baseline" not in shown.visible
     assert "the engine, too." in shown.visible
+    assert "no verdict was compared" in shown.visible
+    assert "so is every verdict" not in shown.visible
 
 
 # ------------------------------------------------------------------------------------------------------ for CI

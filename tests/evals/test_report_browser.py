@@ -95,7 +95,7 @@ def test_filters_leave_what_was_asked_for(page: Any, files: dict[str, Path]) -> 
     assert cells(page) == set()
     assert page.locator("#shown").inner_text() == "No cell is like that."
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.getElementById('shown').textContent.startsWith('4 of')")
+    page.get_by_text("4 of 4 cells shown").wait_for()
     assert cells(page) == everything
 
 
