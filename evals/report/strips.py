@@ -59,6 +59,13 @@ class Row:
         return " ".join(name for name, is_so in told.items() if is_so)
 
 
+def present(run: Stability) -> list[Family]:
+    """The families of which the run has cells, in the order of the page."""
+    names = {cell.probe for cell in run.cells}
+    have = {probe.family for probe in run.probes if probe.name in names}
+    return [family for family in FAMILIES if family in have]
+
+
 def rows(
     run: Stability, then: Stability | None = None, changes: Sequence[CellChange] = ()
 ) -> list[tuple[str, tuple[Row, ...]]]:
@@ -75,12 +82,12 @@ def rows(
     found = []
     for tool, subjects in itertools.groupby(sorted(run.subjects, key=lambda s: s.tool), key=lambda s: s.tool):
         own = sorted(subjects, key=lambda s: rank[s.persona])
-        found.append((tool, tuple(_row(run.probes, s, cells[tool, s.persona], before, changed, was) for s in own)))
+        found.append((tool, tuple(_row(run, s, cells[tool, s.persona], before, changed, was) for s in own)))
     return found
 
 
 def _row(
-    probes: Sequence[Probe],
+    run: Stability,
     subject: Subject,
     cells: Mapping[str, Cell],
     before: Mapping[tuple[str, str, str], Cell],
@@ -89,10 +96,10 @@ def _row(
 ) -> Row:
     key = subject.tool, subject.persona
     groups = []
-    for family in FAMILIES:
-        own = [(probe, cells[probe.name]) for probe in probes if probe.family == family and probe.name in cells]
+    for family in present(run):
+        own = [(probe, cells[probe.name]) for probe in run.probes if probe.family == family and probe.name in cells]
         groups.append((family, tuple(_strip(p, cell, subject, before.get((*key, p.name))) for p, cell in own)))
-    expects = {probe.name: probe.expects for probe in probes}
+    expects = {probe.name: probe.expects for probe in run.probes}
     trials = [(expects[name], trial) for name, cell in cells.items() for trial in cell.trials]
     return Row(
         tool=subject.tool,

@@ -9,7 +9,7 @@ from typing import Any
 from evals.report.differences import persona_changes, settings
 from evals.report.names import FAMILIES, persona_name, plural, signed
 from evals.report.plots import LEFT, SIZE, TOP, curve, scatters
-from evals.report.strips import LONG, rows
+from evals.report.strips import LONG, present, rows
 from evals.stability import show
 from evals.stability.record import Agreement, Family, Figure, Probe, ProbeFigures, Stability
 from evals.stability.verdict import Baseline, Finding, Gate
@@ -79,6 +79,7 @@ def view(run: Stability, gate: Gate | None = None, baseline: Baseline | None = N
         "curves": [curve(figures) for figures in run.figures.personas],
         "scatters": scatters(run, other),
         "cells": cells,
+        "present": present(run),
         "counts": {
             "all": len(flat),
             "flipped": sum(row.flipped for row in flat),
@@ -175,7 +176,7 @@ def _finding(found: Finding) -> FindingRow:
         finding=found,
         effect=signed(found.effect),
         p="a promise" if found.exact else f"{found.p:.4f}" if found.p is not None else "—",
-        smallest=f"{found.smallest:.3f}" if found.smallest is not None else "—",
+        smallest=f"{found.smallest:.3f}" if found.smallest else "—",
     )
 
 

@@ -28,6 +28,7 @@ from evals.stability.run import to_json
 from evals.stability.verdict import Baseline, Finding, Gate
 from panel.cli.app import app
 from panel.errors import SetupError
+from tests.evals import world
 from tests.evals.stability_example import example, example_gate, figure
 from tests.html_page import Page
 
@@ -97,7 +98,7 @@ def test_the_page_says_first_what_the_gate_says() -> None:
         "Regress: The builder's verdict no longer holds when facts are reworded: 1 of 2 tools flips, none did before."
     )
     assert " ".join(title.split()) == said
-    assert "regress" in {name for a, _ in shown.all("div") for name in (a.get("class") or "").split()}
+    assert "is-regress" in {name for a, _ in shown.all("div") for name in (a.get("class") or "").split()}
     assert "Held against the run that A. Editor blessed on 2026-01-02" in shown.visible
 
 
@@ -148,6 +149,12 @@ def test_a_mark_is_new_where_the_baseline_held() -> None:
     assert [r.new for r in marks if r.kind == "failed"] == [True]
     assert "New since the baseline." in Page(to_html(run, example_gate(), baseline(then))).visible
     assert "New since the baseline." not in Page(to_html(run, example_gate(), baseline(run))).visible
+
+
+def test_families_without_a_cell_have_no_column() -> None:
+    shown = Page(to_html(example()))
+    heads = [text for a, text in shown.all("th") if a.get("scope") == "col"]
+    assert heads[:6] == ["Persona", "As written", "Reruns", "Order", "Content", "Directional"]
 
 
 def test_long_runs_are_counted_and_failures_never() -> None:
@@ -451,6 +458,26 @@ def test_the_gate_writes_every_form(files: tuple[str, str], tmp_path: Path, monk
     assert (again.exit_code, again.stdout) == (0, "")
     assert "::" not in again.stderr
     assert {form: path.read_bytes() for form, path in paths.items()} == first
+
+
+def test_a_run_is_reported_as_it_ends(files: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a baseline and without one; what is printed is what it was."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setattr("panel.engines.open_engine", lambda name, model: world.engine())
+    monkeypatch.setattr("panel.run.calibrate_for", lambda personas, prompts, by: list(personas))
+    monkeypatch.setattr("evals.stability.run.run_stability", lambda *_, **__: example())
+    page, junit = tmp_path / "report.html", tmp_path / "report.xml"
+    common = ["--cases", "thimblecode", "--out", str(tmp_path / "out"), "--html", str(page), "--quiet", "--json"]
+    done = CliRunner().invoke(app, ["eval", "stability", *common, "--junit", str(junit), "--annotations"])
+    assert done.exit_code == 0, done.output
+    assert Stability.model_validate_json(done.stdout) == example()
+    assert page.read_text(encoding="utf-8") == to_html(example())
+    assert parsed(junit.read_text(encoding="utf-8")).get("failures") == "0"
+    done = CliRunner().invoke(app, ["eval", "stability", *common, "--baseline", files[1]])
+    assert done.exit_code == 3
+    assert "A. Editor blessed on 2026-01-02" in page.read_text(encoding="utf-8").replace("<bdi>", "").replace(
+        "</bdi>", ""
+    )
 
 
 def loaded(path: str) -> Baseline:
