@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evals.promises import broken
-from evals.report.names import persona_name
+from evals.report.names import COMPARED, persona_name
 from evals.stability.record import Stability, Who
 from evals.stability.verdict import Gate
 from panel.records import strip_unprintable
@@ -37,7 +37,7 @@ def _told(run: Stability, gate: Gate | None) -> Iterator[tuple[str, Who, str, st
         for one in broken(run):
             yield "error", one.persona, f"{persona_name(one.persona)}: {one.probe}", one.sentence
         return
-    if gate.outcome in ("unreliable baseline", "not comparable"):
+    if gate.outcome not in COMPARED:
         yield "error", "all", gate.outcome.capitalize(), "\n".join((gate.sentence, *gate.notes))
     for finding in gate.findings:
         if finding.counts != "note":

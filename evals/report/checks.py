@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evals.promises import broken
+from evals.report.names import COMPARED
 from evals.stability import show
 from evals.stability.record import PersonaFigures, Probe, ProbeFigures, Stability, Who
 from evals.stability.verdict import Finding, Gate
@@ -35,7 +36,7 @@ class Check:
 
 def checks(run: Stability, gate: Gate | None) -> list[Check]:
     """In the order of the personas and of the probes; the panel as a whole comes last."""
-    stopped = gate is not None and gate.outcome in ("unreliable baseline", "not comparable")
+    stopped = gate is not None and gate.outcome not in COMPARED
     failed = {} if stopped else _failures(run, gate)
     found: list[Check] = []
     if gate is not None and stopped:

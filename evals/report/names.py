@@ -14,6 +14,8 @@ FAMILIES: Mapping[Family, tuple[str, str]] = {
     "attack": ("Attacks", "words to the reviewer beside an honest fact"),
     "directional": ("Directional", "a fact that must count"),
 }
+#: Outcomes of a gate that compared something; with any other it stopped before.
+COMPARED = ("pass", "regress", "inconclusive")
 
 
 def persona_name(who: Who | str) -> str:

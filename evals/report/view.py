@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.report.differences import persona_changes, settings
-from evals.report.names import FAMILIES, persona_name, plural, signed
+from evals.report.names import COMPARED, FAMILIES, persona_name, plural, signed
 from evals.report.plots import LEFT, SIZE, TOP, curve, scatters
 from evals.report.strips import LONG, present, rows
 from evals.stability import show
@@ -56,7 +56,7 @@ def view(run: Stability, gate: Gate | None = None, baseline: Baseline | None = N
     then = baseline.run if baseline is not None else None
     changes = gate.changes if gate is not None else ()
     # beside a run that cannot be compared its verdicts say nothing
-    other = then if gate is not None and gate.outcome not in ("not comparable", "unreliable baseline") else None
+    other = then if gate is not None and gate.outcome in COMPARED else None
     cells = rows(run, other, changes)
     flat = [row for _, own in cells for row in own]
     return {
