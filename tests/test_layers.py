@@ -33,12 +33,12 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 #: Only the engines run a model or speak to the network.
 ENGINES_ONLY = {
     "openvino", "openvino_genai", "torch", "transformers", "gguf", "huggingface_hub", "safetensors", "tokenizers",
-    "llguidance", "requests", "httpx", "aiohttp", "urllib3", "http", "socket",
+    "llguidance", "nncf", "torchao", "requests", "httpx", "aiohttp", "urllib3", "http", "socket",
 }  # fmt: skip
 REVIEWER_ONLY = {"smolagents"}
 #: Never when a module is loaded: `review-panel --help` shall be instant.
 LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
-        "sklearn", "scipy", "peft"}  # fmt: skip
+        "sklearn", "scipy", "peft", "nncf", "torchao"}  # fmt: skip
 
 
 @dataclass(frozen=True)

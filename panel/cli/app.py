@@ -31,6 +31,14 @@ ModelOption = Annotated[
         help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub.",
     ),
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="auto, float32, bfloat16, int8 or int4. A rounded model is another model: calibrate it anew.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda (engine transformers).")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the record on standard output, and nothing else.")]
@@ -62,13 +70,18 @@ def compare(
     personas: PersonasOption = None,
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Review two tools or more, and write their comparison page."""
     if len(dossiers) < 2:
         raise SetupError(
             "a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review"
         )
-    _run(dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+    _run(
+        dossiers, engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline,
+        precision, device,
+    )  # fmt: skip
 
 
 @app.command(epilog="Example: review-panel review my-tool.yaml --json")
@@ -86,9 +99,14 @@ def review(
     personas: PersonasOption = None,
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Review one tool, and write its page."""
-    _run([dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline)
+    _run(
+        [dossier], engine, model, seed, out, as_json, quiet, no_cache, open_page, loop, personas, prompts, offline,
+        precision, device,
+    )  # fmt: skip
 
 
 def _run(
@@ -105,6 +123,8 @@ def _run(
     personas: Path | None,
     prompts: Path | None,
     offline: bool,
+    precision: str,
+    device: str,
 ) -> None:
     from panel import run
     from panel.cli import show
@@ -122,7 +142,7 @@ def _run(
         progress.status("loading the model")
         from panel.engines import open_engine
 
-        opened = open_engine(engine, model, offline=offline)
+        opened = open_engine(engine, model, offline=offline, precision=precision, device=device)
         calibrated = run.calibrate_for(panel, templates, opened, personas)
         show.warn_uncalibrated(calibrated, opened.info)
         try:
@@ -199,6 +219,8 @@ def personas_calibrate(
     prompts: PromptsOption = None,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Fit how a model's pulls become a probability, on the train cases; writes calibrations.yaml."""
     from panel import run
@@ -212,7 +234,7 @@ def personas_calibrate(
     with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
         from panel.engines import open_engine
 
-        opened = open_engine(engine, model, offline=offline)
+        opened = open_engine(engine, model, offline=offline, precision=precision, device=device)
         path, entries = run.calibrate(
             panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
         )

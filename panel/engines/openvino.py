@@ -7,6 +7,8 @@ to bfloat16 and keep an 8-bit cache); `_FAITHFUL` says what replaces them, and a
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +17,74 @@ import numpy as np
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
 from panel.engines.local import LocalEngine
+from panel.engines.precision import QUANTISED, as_run, choose_precision
 from panel.engines.rows import Floats, Ints
+from panel.engines.weights import weights_sha256
 from panel.errors import SetupError
 from panel.requests import EngineInfo
 
+_INPUTS = {"input_ids", "attention_mask", "position_ids", "beam_idx"}
 _FAITHFUL = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
-def open_openvino(model: ResolvedModel) -> LocalEngine:
+def open_openvino(model: ResolvedModel, *, precision: str = "auto") -> LocalEngine:
     """Load `openvino_model.xml` of a model's folder, beside which its tokenizer files are.
 
+    `precision` is one of `panel.engines.precision`; a model in int8 or int4 is made the first time, and kept.
+
     Raises:
-        SetupError: the folder holds no OpenVINO model, or one that is not a stateful decoder.
+        SetupError: the folder holds no OpenVINO model, one that is not a stateful decoder, or one whose layers see
+            only a window of the text.
     """
     import openvino
 
-    path = model.folder / "openvino_model.xml"
-    if not path.is_file():
+    if not (model.folder / "openvino_model.xml").is_file():
         raise SetupError(
             "the folder holds no OpenVINO model (openvino_model.xml)",
             path=model.folder,
             fix="use --engine transformers, or a repository that carries OpenVINO files",
         )
-    codec = Codec(model.folder)
-    core = openvino.Core()
-    compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", _FAITHFUL)
+    _refuse_windows(model.folder)
+    chosen = choose_precision(precision, "cpu")
     version = openvino.get_version().split("-")[0]
+    if chosen in QUANTISED:
+        from panel.engines.quantise_openvino import quantised_folder
+
+        folder = quantised_folder(model, chosen)
+        model = replace(model, folder=folder, name=f"{model.name} ({chosen})", sha256=weights_sha256(folder))
+    else:
+        model = as_run(model, chosen, f"openvino {version}")
+    codec = Codec(model.folder)
+    path = model.folder / "openvino_model.xml"
+    core = openvino.Core()
+    settings = {**_FAITHFUL, "INFERENCE_PRECISION_HINT": "bf16"} if chosen == "bfloat16" else _FAITHFUL
+    compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", settings)
     info = EngineInfo("openvino", version, model.name, model.sha256, model.adapter_sha256)
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
+
+
+def _refuse_windows(folder: Path) -> None:
+    """Raise `SetupError` for a model with sliding windows: its network counts them in slots of the cache, and the
+    slots of our batches may be holes, so that a window would be too short by those."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        text = config.get("text_config") or config
+        kinds = text.get("layer_types")
+        slides = "sliding_attention" in kinds if kinds else bool(text.get("sliding_window"))
+        slides = slides and text.get("use_sliding_window") is not False
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise SetupError(
+            f"cannot be read ({type(error).__name__})",
+            path=folder / "config.json",
+            fix="fetch the model again",
+        ) from error
+    if slides:
+        raise SetupError(
+            "layers that see a sliding window of the text are not run by the engine openvino",
+            path=folder / "config.json",
+            field="sliding_window",
+            fix="use --engine transformers",
+        )
 
 
 class _OpenVinoForward:
@@ -75,7 +117,8 @@ def _with_chosen_logits(model: Any, path: Path) -> Any:
     import openvino.opset13 as ops
 
     names = {name for port in model.inputs for name in port.get_names()}
-    if not {"input_ids", "attention_mask", "position_ids", "beam_idx"} <= names:
+    unknown = [port for port in model.inputs if not port.get_names() & _INPUTS]
+    if unknown or not names >= _INPUTS:
         raise SetupError(
             f"the model's inputs are {', '.join(sorted(names))}, not those of a stateful decoder",
             path=path,
