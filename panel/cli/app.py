@@ -275,13 +275,17 @@ def models_pull(
 
 @models_app.command("doctor", epilog="Example: review-panel models doctor --engine transformers")
 def models_doctor(
-    engine: EngineOption = "openvino", model: ModelOption = "embedded", as_json: JsonOption = False
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """What would run, whether it fits in memory, and what is missing."""
     from panel.cli import show
     from panel.engines.memory import doctor
 
-    checks = doctor(model, engine)
+    checks = doctor(model, engine, precision=precision, device=device)
     show.checks(checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(2)
