@@ -91,7 +91,7 @@ def weigh_all(engine: str, model: str, precision: str, cases: list[Path]) -> Non
 if __name__ == "__main__":
     try:
         if sys.argv[1:2] == ["weigh"]:
-            weigh_all(*sys.argv[2:5], [Path(case) for case in sys.argv[5:]])
+            weigh_all(sys.argv[2], sys.argv[3], sys.argv[4], [Path(case) for case in sys.argv[5:]])
         else:
             app()
     except PanelError as error:

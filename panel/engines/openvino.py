@@ -2,13 +2,13 @@
 
 The plain `openvino` runtime is used rather than openvino-genai's pipeline: it returns logits, so that scoring is
 exact and the grammar may speak of tokens. The defaults of the CPU plug-in are not faithful enough (it would round
-to bfloat16 and keep an 8-bit cache); `_FAITHFUL` says what replaces them, and a test bounds the difference.
+to bfloat16 and keep an 8-bit cache); `OPENVINO_SETTINGS` says what replaces them, and a test bounds the difference.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,13 @@ import numpy as np
 
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
-from panel.engines.local import LocalEngine
-from panel.engines.precision import QUANTISED, as_run, choose_precision
+from panel.engines.identity import openvino_identity, openvino_settings
+from panel.engines.local import LocalEngine, give_memory_back
+from panel.engines.precision import QUANTISED, choose_precision
 from panel.engines.rows import Floats, Ints
-from panel.engines.weights import weights_sha256
 from panel.errors import SetupError
-from panel.requests import EngineInfo
 
 _INPUTS = {"input_ids", "attention_mask", "position_ids", "beam_idx"}
-_FAITHFUL = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
 def open_openvino(model: ResolvedModel, *, precision: str = "auto") -> LocalEngine:
@@ -36,30 +34,27 @@ def open_openvino(model: ResolvedModel, *, precision: str = "auto") -> LocalEngi
         SetupError: the folder holds no OpenVINO model, one that is not a stateful decoder, or one whose layers see
             only a window of the text.
     """
+    info = openvino_identity(model, precision).info
+    _refuse_windows(model.folder)
     import openvino
 
-    if not (model.folder / "openvino_model.xml").is_file():
-        raise SetupError(
-            "the folder holds no OpenVINO model (openvino_model.xml)",
-            path=model.folder,
-            fix="use --engine transformers, or a repository that carries OpenVINO files",
-        )
-    _refuse_windows(model.folder)
     chosen = choose_precision(precision, "cpu")
-    version = openvino.get_version().split("-")[0]
+    folder, settings = model.folder, openvino_settings(chosen)
     if chosen in QUANTISED:
         from panel.engines.quantise_openvino import quantised_folder
 
         folder = quantised_folder(model, chosen)
-        model = replace(model, folder=folder, name=f"{model.name} ({chosen})", sha256=weights_sha256(folder))
-    else:
-        model = as_run(model, chosen, f"openvino {version}")
-    codec = Codec(model.folder)
-    path = model.folder / "openvino_model.xml"
-    core = openvino.Core()
-    settings = {**_FAITHFUL, "INFERENCE_PRECISION_HINT": "bf16"} if chosen == "bfloat16" else _FAITHFUL
-    compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", settings)
-    info = EngineInfo("openvino", version, model.name, model.sha256, model.adapter_sha256)
+    path = folder / "openvino_model.xml"
+    give_memory_back()
+
+    def compile_model() -> Any:
+        core = openvino.Core()
+        return core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", settings)
+
+    with ThreadPoolExecutor(max_workers=1) as other:  # compiling is no work of Python's: both at once
+        compiling = other.submit(compile_model)
+        codec = Codec(folder)
+        compiled = compiling.result()
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
 
 

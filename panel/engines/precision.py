@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from importlib import metadata
 
 from panel.engines.hub import ResolvedModel
 from panel.errors import SetupError
@@ -20,6 +21,13 @@ from panel.errors import SetupError
 PRECISIONS = ("auto", "float32", "bfloat16", "int8", "int4")
 QUANTISED = ("int8", "int4")
 DEVICES = ("auto", "cpu", "cuda")
+#: What rounds weights, by engine, and what a person is told where it is not installed.
+ROUNDERS = {"openvino": "nncf", "transformers": "torchao"}
+_INSTALL = {
+    "nncf": "pip install 'review-panel[quantised]' (nncf is not built for every Python; where pip finds none, use "
+    "--engine transformers, or --precision bfloat16)",
+    "torchao": "pip install 'review-panel[torch]'",
+}
 #: Weights that share a scale in int4: divides the widths of all families that we know of.
 GROUP = 64
 
@@ -29,6 +37,9 @@ def check_choices(engine: str, precision: str, device: str) -> None:
     for field, value, known in (("--precision", precision, PRECISIONS), ("--device", device, DEVICES)):
         if value not in known:
             raise SetupError(f"unknown {field[2:]} {value!r}", field=field, fix=f"choose one of {', '.join(known)}")
+    if engine == "openai" and (precision, device) != ("auto", "auto"):
+        field = "--device" if precision == "auto" else "--precision"
+        raise SetupError("a server decides this itself", field=field, fix="set it where the server is started")
     if engine == "openvino" and device == "cuda":
         raise SetupError("the engine openvino runs on the CPU", field="--device", fix="use --engine transformers")
 
@@ -53,12 +64,27 @@ def choose_precision(precision: str, device: str) -> str:
     return precision
 
 
-def as_run(model: ResolvedModel, precision: str, rounded_with: str) -> ResolvedModel:
-    """The model as provenance names it: its own where nothing was rounded, else another name and another hash.
+def rounder(engine: str) -> str:
+    """What rounds the weights of `engine`, its version and how, known without importing it. Raises `SetupError`."""
+    package = ROUNDERS[engine]
+    try:
+        return f"{package} {metadata.version(package)}, groups of {GROUP}"
+    except metadata.PackageNotFoundError as error:
+        raise SetupError(
+            f"int8 and int4 on the engine {engine} need {package}, which is not installed",
+            field="--precision",
+            fix=_INSTALL[package],
+        ) from error
 
-    `rounded_with` is the library that rounded, and its version: another one may round differently.
+
+def as_run(model: ResolvedModel, precision: str, device: str, rounded_with: str) -> ResolvedModel:
+    """The model as provenance, kept answers and calibrations know it: its own in 32-bit floats on a CPU, which is what
+    the figures are measured with, else another name and another hash.
+
+    `rounded_with` is the library that rounds, and its version: another one may round differently.
     """
-    if precision == "float32":
+    how = [part for part, usual in ((precision, "float32"), (device, "cpu")) if part != usual]
+    if not how:
         return model
-    digest = hashlib.sha256(f"{model.sha256}\n{precision}\n{rounded_with}\n".encode()).hexdigest()
-    return replace(model, name=f"{model.name} ({precision})", sha256=digest)
+    digest = hashlib.sha256("\n".join([model.sha256, precision, device, rounded_with, ""]).encode()).hexdigest()
+    return replace(model, name=f"{model.name} ({', '.join(how)})", sha256=digest)

@@ -10,25 +10,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 from panel.engines.hub import ResolvedModel
-from panel.engines.precision import GROUP
+from panel.engines.precision import GROUP, rounder
 from panel.engines.weights import cache_root, manifest_problems, remembered_sha256, weight_files, write_manifest
 from panel.errors import SetupError
-
-
-def nncf_version() -> str:
-    """The version of nncf. Raises `SetupError` where it is not installed."""
-    try:
-        return metadata.version("nncf")
-    except metadata.PackageNotFoundError as error:
-        raise SetupError(
-            "int8 and int4 on the engine openvino need nncf, which is not installed",
-            field="--precision",
-            fix="pip install 'review-panel[quantised]'",
-        ) from error
 
 
 def quantised_folder(model: ResolvedModel, precision: str) -> Path:
@@ -39,7 +26,7 @@ def quantised_folder(model: ResolvedModel, precision: str) -> Path:
     """
     about = {
         "precision": precision,
-        "rounded_with": f"nncf {nncf_version()}, groups of {GROUP}",
+        "rounded_with": rounder("openvino"),
         "source_sha256": _source_sha256(model.folder),
     }
     digest = hashlib.sha256("\n".join(about.values()).encode()).hexdigest()[:16]

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 from panel.engines.precision import GROUP
 from panel.errors import SetupError
-
-
-def torchao_version() -> str:
-    """The version of torchao, which is not imported for it. Raises `SetupError` where it is not installed."""
-    try:
-        return metadata.version("torchao")
-    except metadata.PackageNotFoundError as error:
-        raise SetupError(
-            "int8 and int4 on the engine transformers need torchao, which is not installed",
-            field="--precision",
-            fix="pip install 'review-panel[torch]'",
-        ) from error
 
 
 def quantise(model: Any, precision: str) -> None:

@@ -9,12 +9,10 @@ import numpy as np
 from panel.engines.checkpoint import load_checkpoint, windows_of
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
-from panel.engines.local import LocalEngine
-from panel.engines.precision import GROUP, QUANTISED, as_run, choose_device, choose_precision
-from panel.engines.quantise_torch import quantise, torchao_version
+from panel.engines.identity import transformers_identity
+from panel.engines.local import LocalEngine, give_memory_back
+from panel.engines.precision import QUANTISED
 from panel.engines.rows import Floats, Ints
-from panel.errors import SetupError
-from panel.requests import EngineInfo
 
 
 def open_transformers(resolved: ResolvedModel, *, precision: str = "auto", device: str = "auto") -> LocalEngine:
@@ -27,29 +25,19 @@ def open_transformers(resolved: ResolvedModel, *, precision: str = "auto", devic
     Raises:
         SetupError: torch is not installed, the folder cannot be loaded, or the machine has no such device.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise SetupError(
-            "the engine transformers needs PyTorch, which is not installed",
-            fix="pip install 'review-panel[torch]', or use --engine openvino",
-        ) from error
-    import transformers
+    identity = transformers_identity(resolved, precision, device)
+    place, chosen = identity.settings["device"], identity.settings["precision"]
+    import torch
 
-    place = choose_device(device, cuda=torch.cuda.is_available())
-    chosen = choose_precision(precision, place)
-    rounded_with = f"torch {torch.__version__.split('+')[0]}"
-    if chosen in QUANTISED:
-        rounded_with = f"torchao {torchao_version()}, groups of {GROUP}"
-    resolved = as_run(resolved, chosen, rounded_with)
+    give_memory_back()
     codec = Codec(resolved.folder)
     dtype = torch.bfloat16 if chosen == "bfloat16" else torch.float32
     model = load_checkpoint(resolved.folder, dtype=dtype, device=place)
     if chosen in QUANTISED:
+        from panel.engines.quantise_torch import quantise
+
         quantise(model, chosen)
-    version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
-    info = EngineInfo("transformers", version, resolved.name, resolved.sha256, resolved.adapter_sha256)
-    return LocalEngine(info, codec, lambda: TorchForward(model))
+    return LocalEngine(identity.info, codec, lambda: TorchForward(model))
 
 
 class TorchForward:

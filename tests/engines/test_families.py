@@ -14,7 +14,7 @@ import pytest
 
 from evals import families
 from evals.families import FAMILIES
-from panel.engines import open_engine
+from panel.engines import identity, open_engine
 from panel.engines.codec import Codec
 from panel.engines.rows import Extension, Rows
 from panel.errors import SetupError
@@ -285,12 +285,12 @@ def test_on_a_gpu_it_is_bfloat16_there(built: Built, monkeypatch: pytest.MonkeyP
     import torch
 
     asked: list[Any] = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(identity, "torch_device", lambda _: "cuda")
     real = torch.nn.Module.to
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, where: asked.append(where) or self)
     engine = open_engine("transformers", str(built("llama3")))
     assert asked == ["cuda"]
-    assert engine.info.model == "llama3 (bfloat16)"
+    assert engine.info.model == "llama3 (bfloat16, cuda)"
     monkeypatch.setattr(torch.nn.Module, "to", real)
     (scores,) = engine.score([ScoreRequest("weigh/0", "It is", (" good", " bad"))])
     assert np.isfinite(scores.logprobs).all()

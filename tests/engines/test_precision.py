@@ -56,6 +56,8 @@ def test_what_a_gpu_does_not_do() -> None:
         ("transformers", "int7", "auto", "--precision"),
         ("transformers", "auto", "tpu", "--device"),
         ("openvino", "auto", "cuda", "--device"),
+        ("openai", "int8", "auto", "--precision"),
+        ("openai", "auto", "cuda", "--device"),
     ],
 )
 def test_choices_that_there_are_not(engine: str, precision: str, device: str, field: str) -> None:
@@ -67,11 +69,13 @@ def test_choices_that_there_are_not(engine: str, precision: str, device: str, fi
 
 
 def test_a_rounded_model_has_another_name_and_hash() -> None:
-    assert as_run(MODEL, "float32", "anything") == MODEL
-    hashes = {as_run(MODEL, *how).sha256 for how in (("int8", "x 1"), ("int8", "x 2"), ("int4", "x 1"))}
-    assert len(hashes | {MODEL.sha256}) == 4
-    rounded = as_run(MODEL, "int8", "x 1")
+    assert as_run(MODEL, "float32", "cpu", "anything") == MODEL
+    ways = (("int8", "cpu", "x 1"), ("int8", "cpu", "x 2"), ("int4", "cpu", "x 1"), ("bfloat16", "cpu", "x 1"),
+            ("bfloat16", "cuda", "x 1"), ("float32", "cuda", "x 1"))  # fmt: skip
+    assert len({as_run(MODEL, *way).sha256 for way in ways} | {MODEL.sha256}) == 7
+    rounded = as_run(MODEL, "int8", "cpu", "x 1")
     assert (rounded.name, rounded.adapter_sha256) == ("org/name (int8)", MODEL.adapter_sha256)
+    assert as_run(MODEL, "bfloat16", "cuda", "x 1").name == "org/name (bfloat16, cuda)"
 
 
 def windowed(folder: Path, **config: object) -> Path:
