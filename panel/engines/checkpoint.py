@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def load_checkpoint(folder: Path, *, dtype: Any, device: str) -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
+    for name in ("torchao", "torch.utils._pytree"):  # imported by transformers; they complain of GPUs that are not here
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         text = config.get_text_config(decoder=True)

@@ -88,7 +88,7 @@ def test_rows_with_holes_say_what_a_plain_pass_says(built: Built, name: str) -> 
             assert np.abs(expected).max() > 0.5, "logits that are all but zero would prove nothing"
             np.testing.assert_allclose(logits, expected, atol=2e-4, rtol=2e-4)
 
-    agree(prompts, rows.prefill(prompts, [1, 4, 1, 2, 1]))
+    agree(prompts, rows.prefill(prompts, [1, 4, 1, 2, 1])[0])
     texts = prompts
     for step in range(3):
         grown = [dice.choices(range(10, vocabulary), k=1 + (i * 7 + step * 5) % 11) for i in range(5)]
@@ -103,7 +103,7 @@ def test_rows_with_holes_say_what_a_plain_pass_says(built: Built, name: str) -> 
         texts = new
     assert rows._slots > 1.3 * max(map(len, texts)), "there must be holes"
     again = [*texts[:3], texts[0] + [11, 12, 13], texts[1] + [14]]
-    agree(again, rows.prefill(again, [1] * 5))
+    agree(again, rows.prefill(again, [1] * 5)[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -234,7 +234,7 @@ def test_capped_scores_are_capped(built: Built, tmp_path: Path) -> None:
     assert model.config._attn_implementation == theirs.config._attn_implementation == "eager"
     prompts = [list(range(20, 60)), list(range(30, 45))]
     rows = Rows(TorchForward(model))
-    for prompt, logits in zip(prompts, rows.prefill(prompts, [1, 1]), strict=True):
+    for prompt, logits in zip(prompts, rows.prefill(prompts, [1, 1])[0], strict=True):
         np.testing.assert_allclose(logits, plain_logits(theirs, prompt)[-1:], atol=2e-4)
     copy(folder, tmp_path / "uncapped", config={"attn_logit_softcapping": 50.0})
     uncapped = plain_logits(plain_model(tmp_path / "uncapped"), prompts[0])
