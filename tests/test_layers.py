@@ -33,12 +33,13 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 #: Only the engines run a model or speak to the network.
 ENGINES_ONLY = {
     "openvino", "openvino_genai", "torch", "transformers", "gguf", "huggingface_hub", "safetensors", "tokenizers",
-    "llguidance", "requests", "httpx", "httpx2", "aiohttp", "urllib3", "http", "socket",
+    "llguidance", "nncf", "torchao", "requests", "httpx", "httpx2", "aiohttp", "urllib3", "http", "socket",
 }  # fmt: skip
 REVIEWER_ONLY = {"smolagents"}
 #: Never when a module is loaded: `review-panel --help` shall be instant.
 LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
-        "sklearn", "scipy", "statsmodels", "krippendorff", "peft", "httpx2", "llguidance"}  # fmt: skip
+        "sklearn", "scipy", "statsmodels", "krippendorff", "peft", "nncf", "torchao", "httpx2",
+        "llguidance"}  # fmt: skip
 
 
 @dataclass(frozen=True)

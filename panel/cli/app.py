@@ -240,7 +240,8 @@ def models_doctor(chosen: ModelChoice, as_json: JsonOption = False) -> None:
     from panel.cli import show
     from panel.engines.memory import doctor
 
-    checks = doctor(chosen.model, chosen.engine, chosen.how["server"])
+    about = {name: chosen.how[name] for name in ("server", "precision", "device")}
+    checks = doctor(chosen.model, chosen.engine, **about)
     show.checks(checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(2)
