@@ -19,10 +19,10 @@ from typing import Annotated, Any, get_args
 import numpy as np
 import typer
 
-from evals.bank import Bank
 from evals.baselines import Judge, always_ship, asked_directly, fitted, sentiment
 from evals.intervals import Estimate, auc, bootstrap, wilson
 from evals.shared import CASES, note, report, run
+from panel.bank import Bank
 from panel.decide import decide
 from panel.engines import open_engine
 from panel.errors import SetupError

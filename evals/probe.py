@@ -25,10 +25,10 @@ import typer
 import yaml
 from pydantic import ValidationError
 
-from evals.bank import Bank
 from evals.gold import POOL, open_bank
 from evals.intervals import bootstrap, wilson
 from evals.shared import CASES, report, run
+from panel.bank import Bank
 from panel.decide import decide
 from panel.errors import SetupError
 from panel.gold import Case, load_cases

@@ -111,15 +111,25 @@ def compare(
         SetupError: `out` cannot be written.
     """
     session = _Session(engine, prompts, Store(out), seed, loop, fresh, on_event)
-    reviews: dict[tuple[str, str], Review] = {}
-    todo: list[_Job] = []
-    for dossier in dossiers:
-        kept, jobs = session.kept(dossier, personas)
-        reviews |= kept
-        todo += jobs
-    for start in range(0, len(todo), AT_ONCE):
-        reviews |= session.review(todo[start : start + AT_ONCE])
-    return session.write(dossiers, personas, reviews)
+    return session.write(dossiers, personas, session.reviews(dossiers, personas))
+
+
+def review(
+    dossiers: Sequence[Dossier],
+    personas: Sequence[Persona],
+    prompts: Prompts,
+    engine: Engine,
+    *,
+    out: Path,
+    seed: int = 0,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> dict[tuple[str, str], Review]:
+    """The reviews that `compare` would make, by tool and persona, without a record of them.
+
+    Raises:
+        SetupError: `out` cannot be written.
+    """
+    return _Session(engine, prompts, Store(out), seed, "led", False, on_event).reviews(dossiers, personas)
 
 
 def batch(
@@ -253,6 +263,18 @@ class _Session:
                 reviews[dossier.slug, persona.slug] = found
                 self.on_event(Event(dossier.slug, persona.slug, "reused"))
         return reviews, todo
+
+    def reviews(self, dossiers: Sequence[Dossier], personas: Sequence[Persona]) -> dict[tuple[str, str], Review]:
+        """Every review of every tool, `AT_ONCE` at a time."""
+        reviews: dict[tuple[str, str], Review] = {}
+        todo: list[_Job] = []
+        for dossier in dossiers:
+            kept, jobs = self.kept(dossier, personas)
+            reviews |= kept
+            todo += jobs
+        for start in range(0, len(todo), AT_ONCE):
+            reviews |= self.review(todo[start : start + AT_ONCE])
+        return reviews
 
     def review(self, jobs: Sequence[_Job]) -> dict[tuple[str, str], Review]:
         """One thread per review, all on one engine. Each review is stored the moment it is finished."""

@@ -24,8 +24,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"validate", "merge", "render", "gold"}),
     # the model, and how what it says becomes a probability: fitted on cases with `gold`, in the sums of `decide`
     frozenset({"weigh", "draft", "engines", "calibrate"}),
-    frozenset({"reviewer"}),
+    frozenset({"reviewer", "bank"}),
     frozenset({"run"}),
+    # what a persona's words do to verdicts: runs it on cases, and changes it
+    frozenset({"tuning"}),
     frozenset({"cli"}),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -8,6 +8,22 @@ from typing import Annotated
 
 import typer
 
+from panel.cli.options import (
+    DEFAULT_OUT,
+    CacheOption,
+    EngineOption,
+    JsonOption,
+    LoopOption,
+    ModelOption,
+    OfflineOption,
+    OpenOption,
+    OutOption,
+    PersonasOption,
+    PromptsOption,
+    QuietOption,
+    SeedOption,
+)
+from panel.cli.tuning import personas_app
 from panel.errors import EngineError, PanelError, SetupError
 
 app = typer.Typer(
@@ -18,31 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
-
-EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub.",
-    ),
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the record on standard output, and nothing else.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-CacheOption = Annotated[bool, typer.Option("--no-cache", help="Review anew, also what an earlier run has finished.")]
-OpenOption = Annotated[bool, typer.Option("--open", help="Open the page, where there is a desktop.")]
-LoopOption = Annotated[str, typer.Option("--loop", help="led (small models) or free (larger models choose more).")]
-PersonasOption = Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")]
-PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")]
-
-DEFAULT_OUT = Path("outputs")
 
 
 @app.command(epilog="Example: review-panel compare evals/cases/smolagents-2 evals/cases/mistral-3b")
@@ -159,71 +153,6 @@ def render(
     if not quiet:
         for path in pages.values():
             show.line(str(path))
-
-
-@personas_app.command("list", epilog="Example: review-panel personas list")
-def personas_list(folder: PersonasOption = None) -> None:
-    """The four personas, and what each looks at."""
-    from panel.cli import show
-    from panel.personas import load_personas
-
-    show.personas(load_personas(folder))
-
-
-@personas_app.command("show", epilog="Example: review-panel personas show builder")
-def personas_show(
-    slug: Annotated[str, typer.Argument(help="builder, competitor-analyst, futurist or business-buyer.")],
-    folder: PersonasOption = None,
-) -> None:
-    """One persona: lens, beats, examples and voice."""
-    from panel.cli import show
-    from panel.personas import load_personas
-    from panel.records import strip_unprintable
-
-    found = next((p for p in load_personas(folder) if p.slug == slug), None)
-    if found is None:
-        raise SetupError(
-            f"there is no persona {strip_unprintable(slug)!r}", field="slug", fix="see: review-panel personas list"
-        )
-    show.persona(found)
-
-
-@personas_app.command("calibrate", epilog="Example: review-panel personas calibrate --model org/name")
-def personas_calibrate(
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
-    cases: Annotated[Path, typer.Option("--cases", help="Folder of cases, beside it split.yaml.")] = Path(
-        "evals/cases"
-    ),
-    folder: PersonasOption = None,
-    prompts: PromptsOption = None,
-    offline: OfflineOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Fit how a model's pulls become a probability, on the calibration cases; writes calibrations.yaml."""
-    from panel import run
-    from panel.assets import asset_folder
-    from panel.cli import show
-    from panel.gold import load_cases
-    from panel.personas import load_personas
-    from panel.prompts import Prompts
-
-    known, panel, templates = load_cases(cases, "calibration"), load_personas(folder), Prompts(prompts)
-    if not known:
-        raise SetupError(
-            "there are no cases to fit on",
-            path=cases.parent / "split.yaml", field="calibration", fix="list some that the model was not trained on",
-        )  # fmt: skip
-    with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
-        from panel.engines import open_engine
-
-        opened = open_engine(engine, model, offline=offline)
-        path, entries = run.calibrate(
-            panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
-        )
-    if not quiet:
-        show.calibrations(entries)
-        show.line(str(path))
 
 
 @models_app.command("list", epilog="Example: review-panel models list")

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from evals import gold
-from evals.bank import Bank
 from evals.baselines import always_ship
 from evals.gold import Verdict, correlation, judge_baseline, judge_panel, sign_aucs, summary
 from evals.intervals import Estimate, wilson
+from panel.bank import Bank
 from panel.decide import decide
 from panel.errors import SetupError
 from panel.gold import Case

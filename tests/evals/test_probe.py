@@ -14,7 +14,6 @@ import yaml
 from typer.testing import CliRunner
 
 from evals import gold, probe
-from evals.bank import Bank
 from evals.intervals import bootstrap, wilson
 from evals.probe import (
     DRAWS,
@@ -31,6 +30,7 @@ from evals.probe import (
     reworded,
     severe,
 )
+from panel.bank import Bank
 from panel.decide import decide
 from panel.errors import SetupError
 from panel.gold import Case, Part, load_cases

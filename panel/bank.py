@@ -1,7 +1,8 @@
 """Pulls of many facts, each computed once: weighing looks at one fact at a time, so a fact's pull is its own.
 
-The measurements ask for thousands of dossiers that share their facts (permuted, padded, reworded, attacked). A bank
-weighs every fact once per persona with `panel.weigh`, before calibration, and keeps the pulls under --out.
+Measurements ask for thousands of dossiers that share their facts (permuted, padded, reworded, attacked), and tuning for
+the same dossiers over and over. A bank weighs every fact once per persona with `panel.weigh`, before calibration, and
+keeps the pulls in a folder.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,15 +23,30 @@ from panel.weigh import weigh, weighing_of
 _AT_ONCE = 96
 
 
+def count_on_stderr(slug: str, done: int, total: int) -> None:
+    """A line that counts up, and is gone when all is weighed."""
+    counted = f"\r{slug}: weighing {done}/{total} "
+    print(counted if done < total else "\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+
+
 class Bank:
     """Pulls before calibration, by persona and fact.
 
     Args:
         out: folder that pulls are kept in, one file per engine, model, prompt and persona.
+        report: told of each step: the persona's slug, how many facts are weighed, and how many there are to weigh.
     """
 
-    def __init__(self, engine: Engine, prompts: Prompts, personas: Sequence[Persona], out: Path) -> None:
-        self._engine, self._prompts, self._out = engine, prompts, out
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: Prompts,
+        personas: Sequence[Persona],
+        out: Path,
+        *,
+        report: Callable[[str, int, int], None] = count_on_stderr,
+    ) -> None:
+        self._engine, self._prompts, self._out, self._report = engine, prompts, out, report
         self._personas = [p.model_copy(update={"calibration": Calibration()}) for p in personas]
         self._known: dict[str, dict[str, Pull]] = {}
         for persona in self._personas:
@@ -46,12 +62,12 @@ class Bank:
             missing = [item for key, item in wanted.items() if key not in known]
             for start in range(0, len(missing), _AT_ONCE):
                 chunk = missing[start : start + _AT_ONCE]
-                print(f"\r{persona.slug}: weighing {start + len(chunk)}/{len(missing)} ", end="", file=sys.stderr)
+                self._report(persona.slug, start, len(missing))
                 numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, 1)]
                 pulls = weigh(self._engine, self._prompts, persona, numbered)
                 known.update((_key(item), pull) for item, pull in zip(chunk, pulls, strict=True))
             if missing:
-                print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+                self._report(persona.slug, len(missing), len(missing))
                 text = json.dumps({key: pull.model_dump() for key, pull in known.items()})
                 write_atomic(self._path(persona), text + "\n")
 

@@ -1,0 +1,271 @@
+"""`review-panel personas diff|try|tune`: what a change of a persona does, and changes that are worth making."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from panel.cli.options import (
+    DEFAULT_OUT,
+    EngineOption,
+    JsonOption,
+    ModelOption,
+    OfflineOption,
+    OutOption,
+    PersonasOption,
+    PromptsOption,
+    QuietOption,
+    SeedOption,
+)
+from panel.cli.personas import DEFAULT_CASES, CasesOption, SlugArgument, fitting_cases, known, personas_app
+from panel.errors import PanelError, SetupError
+
+#: The commands of `panel.cli.personas`, and those of this module.
+__all__ = ["personas_app"]
+
+if TYPE_CHECKING:
+    from panel.gold import Case
+    from panel.prompts import Prompts
+    from panel.records import Persona
+    from panel.requests import Engine
+    from panel.tuning.effect import Judge
+
+
+@personas_app.command("diff", epilog="Example: review-panel personas diff HEAD~1 personas/builder.md")
+def personas_diff(
+    before: Annotated[
+        str, typer.Argument(help="A persona file, a folder of them, a git revision, or REV:path.", show_default=False)
+    ],
+    after: Annotated[
+        str | None, typer.Argument(help="The same; default: the file as it stands.", show_default=False)
+    ] = None,
+    cases: CasesOption = DEFAULT_CASES,
+    part: Annotated[str, typer.Option("--part", help="train, calibration, dev or test.")] = "dev",
+    quotes: Annotated[int, typer.Option("--quotes", min=0, help="Tools whose quotes are shown.")] = 1,
+    rewordings: Annotated[
+        Path | None,
+        typer.Option("--rewordings", help="The cases in other words; default: probes/rewordings beside the cases."),
+    ] = None,
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    out: OutOption = DEFAULT_OUT,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    folder: PersonasOption = None,
+    prompts: PromptsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """What two versions of a persona say differently, and what that does to verdicts and quotes."""
+    from panel.assets import asset_folder
+    from panel.cli import show_tuning
+    from panel.prompts import Prompts
+    from panel.tuning.changes import changes
+    from panel.tuning.difference import Difference, difference
+    from panel.tuning.effect import load_rewordings
+    from panel.tuning.revisions import read_sides
+
+    home = folder or asset_folder("personas")
+    first, second = read_sides(before, after, home)
+    chosen = _part_cases(cases, part)
+    texts = {slug: changes(first.personas[slug], second.personas[slug]) for slug in first.personas}
+    found = [Difference(slug, tuple(changed)) for slug, changed in texts.items() if changed]
+    if any(change.reach != "nothing" and (quotes or change.reach != "quote") for d in found for change in d.changes):
+        fit_on, templates = fitting_cases(cases), Prompts(prompts)
+        reworded = load_rewordings(rewordings or cases.parent / "probes" / "rewordings", chosen)
+        judge = _judge(engine, model, offline, templates, out, quiet=quiet)
+        found = [
+            difference(
+                judge, first.personas[one.slug], second.personas[one.slug], one.changes, chosen,
+                fit_on=fit_on, reworded=reworded, quotes=quotes, folder=home, out=out / "tuning",
+            )
+            for one in found
+        ]  # fmt: skip
+    show_tuning.differences((first, second), part, found, as_json=as_json)
+
+
+@personas_app.command("try", epilog="Example: review-panel personas try builder --on evals/cases/smolagents-2 --watch")
+def personas_try(
+    slug: SlugArgument,
+    on: Annotated[list[Path], typer.Option("--on", help="A dossier file or a case folder; may be given again.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Try again each time the file is saved; ends by Ctrl-C.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Git revision to compare with; default: the last commit, if any.")
+    ] = None,
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    seed: SeedOption = 0,
+    out: OutOption = DEFAULT_OUT,
+    quiet: QuietOption = False,
+    folder: PersonasOption = None,
+    prompts: PromptsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """What an edit of a persona file does to its reviews of a tool or two, within seconds."""
+    from panel.assets import asset_folder
+    from panel.cli import show, show_tuning
+    from panel.inputs import read_text
+    from panel.personas import parse_persona
+    from panel.prompts import Prompts
+    from panel.run import load_dossiers
+    from panel.tuning.changes import changes
+    from panel.tuning.revisions import at_revision, committed
+    from panel.tuning.trying import Bench, Tried, saves
+
+    known(slug)
+    home = folder or asset_folder("personas")
+    path = home / f"{slug}.md"
+    dossiers, templates = load_dossiers(on), Prompts(prompts)
+    text = read_text(path, "persona file")
+    base = at_revision(path, against) if against is not None else committed(path)
+    persona = parse_persona(text, path)
+    opened = _opened(engine, model, offline, quiet=quiet)
+    bench = Bench(opened, templates, dossiers, home, out / "tuning", seed=seed)
+
+    def run(persona: Persona, last: Tried | None) -> Tried:
+        tried = bench.try_out(persona, last)
+        # the calibration is a model's, and no field of the file
+        show_tuning.tried(dossiers, last, tried, changes(last.persona, persona) if last else [])
+        return tried
+
+    try:
+        last = bench.try_out(base) if base is not None and changes(base, persona) else None
+        if last is not None and not quiet:
+            show.note(f"compared with {against or 'the last commit'}")
+        last = run(persona, last)
+        if not watch:
+            if any(review.status == "unscored" for review in last.reviews.values()):
+                raise typer.Exit(1)
+            return
+        show.note(f"watching {path}; Ctrl-C ends it")
+        for saved in saves(path, text):
+            try:
+                if isinstance(saved, SetupError):
+                    raise saved
+                last = run(parse_persona(saved, path), last)
+            except PanelError as error:  # the next save may mend it
+                show.note(f"error: {error}")
+    except KeyboardInterrupt:
+        if not watch:
+            raise typer.Exit(130) from None
+
+
+@personas_app.command("tune", epilog="Example: review-panel personas tune builder")
+def personas_tune(
+    slug: SlugArgument,
+    cases: CasesOption = DEFAULT_CASES,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=20, help="How many changes may be kept.")] = 4,
+    confirm_test: Annotated[
+        bool, typer.Option("--confirm-test", help="Also judge what development confirms on the test cases: once.")
+    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Put what development confirms into the file.")] = False,
+    writer_model: Annotated[
+        str | None, typer.Option("--writer-model", help="A larger model that writes further candidates.")
+    ] = None,
+    writer_engine: Annotated[str | None, typer.Option("--writer-engine", help="Its engine; default: --engine.")] = None,
+    engine: EngineOption = "openvino",
+    model: ModelOption = "embedded",
+    seed: SeedOption = 0,
+    out: OutOption = DEFAULT_OUT,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    folder: PersonasOption = None,
+    prompts: PromptsOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Look for a change that brings a persona closer to gold; says so where none can be told from chance.
+
+    Lens weights, and the audiences and examples that the file lists under candidates, are searched on the train and
+    calibration cases and confirmed on dev. The file stays as it is, unless --write.
+    """
+    from panel.assets import asset_folder
+    from panel.cli import show, show_tuning
+    from panel.gold import load_cases
+    from panel.inputs import read_text
+    from panel.personas import parse_persona
+    from panel.prompts import Prompts
+    from panel.tuning.effect import effect
+    from panel.tuning.rewriting import rewritten
+    from panel.tuning.search import better, tune
+    from panel.tuning.writing import with_candidates, write_candidates
+
+    known(slug)
+    home = folder or asset_folder("personas")
+    path = home / f"{slug}.md"
+    text, templates = read_text(path, "persona file"), Prompts(prompts)
+    persona = parse_persona(text, path)
+    fit_on = fitting_cases(cases)
+    search, dev = [*load_cases(cases, "train"), *fit_on], _part_cases(cases, "dev")
+    test = _part_cases(cases, "test") if confirm_test else []
+    if writer_model is not None:
+        writer = _opened(writer_engine or engine, writer_model, offline, quiet=quiet)
+        persona = with_candidates(persona, write_candidates(writer, templates, persona, seed=seed))
+    judge = _judge(engine, model, offline, templates, out, quiet=quiet)
+
+    def on_round(number: int, options: int) -> None:
+        if not quiet:
+            show.note(f"round {number}: {options} changes on {len(search)} tools")
+
+    found = tune(judge, persona, search=search, fit_on=fit_on, dev=dev, rounds=rounds, on_round=on_round)
+    proposed = rewritten(text, found.after, path) if found.confirmed else text
+    on_test = effect(judge, found.before, found.after, test) if test and found.confirmed else None
+    if write and found.confirmed:
+        _write(path, proposed, text, judge, found.after, len(fit_on))
+    show_tuning.found(
+        found, path, text, proposed,
+        searched=len(search), fitted_on=len(fit_on), tuned=bool(judge.engine.info.adapter_sha256),
+        test=on_test, held=on_test is not None and better(on_test), written=write and found.confirmed, as_json=as_json,
+    )  # fmt: skip
+
+
+def _part_cases(cases: Path, part: str) -> list[Case]:
+    """The cases of one part, of which there are some."""
+    from panel.gold import Part, load_cases
+
+    chosen = next((one for one in get_args(Part) if one == part), None)
+    if chosen is None:
+        raise SetupError(f"unknown part {part!r}", field="--part", fix=f"choose {', '.join(get_args(Part))}")
+    found = load_cases(cases, chosen)
+    if not found:
+        raise SetupError(
+            "there are no cases to judge by", path=cases.parent / "split.yaml", field=part, fix="list some"
+        )
+    return found
+
+
+def _opened(engine: str, model: str, offline: bool, *, quiet: bool) -> Engine:
+    from panel.cli import show
+    from panel.engines import open_engine
+
+    if not quiet:
+        show.note("loading the model")
+    return open_engine(engine, model, offline=offline)
+
+
+def _judge(engine: str, model: str, offline: bool, prompts: Prompts, out: Path, *, quiet: bool) -> Judge:
+    """Pulls are kept where `eval gold` keeps them too."""
+    from panel.bank import count_on_stderr
+    from panel.tuning.effect import Judge
+
+    opened = _opened(engine, model, offline, quiet=quiet)
+    return Judge(opened, prompts, out / "evals" / "bank", (lambda *_: None) if quiet else count_on_stderr)
+
+
+def _write(path: Path, text: str, old: str, judge: Judge, persona: Persona, cases: int) -> None:
+    """Put `text` in the place of `old`, and the calibration that it was judged with beside it."""
+    from panel.calibrate import Entry, save
+    from panel.files import write_atomic
+    from panel.inputs import read_text
+
+    if read_text(path, "persona file") != old:
+        raise SetupError("the file was changed meanwhile", path=path, fix="run this again")
+    write_atomic(path, text.replace("\n", "\r\n") if b"\r\n" in path.read_bytes() else text)
+    info = judge.engine.info
+    entry = Entry(
+        key=judge.key(persona), persona=persona.slug, model=info.model, engine=info.engine,
+        cases=cases, calibration=persona.calibration,
+    )  # fmt: skip
+    save(path.parent, [entry])
