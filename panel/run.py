@@ -16,7 +16,7 @@ from panel.assets import asset_folder
 from panel.calibrate import Entry, calibrated, calibration_key, fit, load_calibrations, save
 from panel.dossier import load_dossier
 from panel.engines.scheduler import Scheduler
-from panel.errors import EngineError, SetupError
+from panel.errors import EngineError, MissingAnswers, SetupError
 from panel.gold import Case
 from panel.merge import merge
 from panel.prompts import Prompts
@@ -108,7 +108,8 @@ def compare(
     `unscored` and the rest goes on.
 
     Raises:
-        SetupError: `out` cannot be written.
+        SetupError: `out` cannot be written, or the engine's set-up is wrong.
+        MissingAnswers: the engine is a replay, and lacks answers; every review was tried.
     """
     session = _Session(engine, prompts, Store(out), seed, loop, fresh, on_event)
     return session.write(dossiers, personas, session.reviews(dossiers, personas))
@@ -122,14 +123,12 @@ def review(
     *,
     out: Path,
     seed: int = 0,
+    loop: Loop = "led",
+    fresh: bool = False,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> dict[tuple[str, str], Review]:
-    """The reviews that `compare` would make, by tool and persona, without a record of them.
-
-    Raises:
-        SetupError: `out` cannot be written.
-    """
-    return _Session(engine, prompts, Store(out), seed, "led", False, on_event).reviews(dossiers, personas)
+    """The reviews that `compare` would make, by tool and persona, without a record of them; raises the same."""
+    return _Session(engine, prompts, Store(out), seed, loop, fresh, on_event).reviews(dossiers, personas)
 
 
 def batch(
@@ -219,7 +218,7 @@ def calibrate(
         plain = persona.model_copy(update={"calibration": Calibration()})
         rows = []
         for case in cases:
-            rows.append(weigh(engine, prompts, plain, case.dossier.evidence))
+            rows.append(weigh(engine, prompts, plain, case.dossier.evidence, tool=case.dossier.slug))
             on_case()
         info = engine.info
         key = calibration_key(persona, info, weighing_of(prompts, persona, info))
@@ -272,8 +271,14 @@ class _Session:
             kept, jobs = self.kept(dossier, personas)
             reviews |= kept
             todo += jobs
+        missing: list[MissingAnswers] = []
         for start in range(0, len(todo), AT_ONCE):
-            reviews |= self.review(todo[start : start + AT_ONCE])
+            try:
+                reviews |= self.review(todo[start : start + AT_ONCE])
+            except MissingAnswers as error:
+                missing.append(error)
+        if missing:
+            raise MissingAnswers.together(missing)
         return reviews
 
     def review(self, jobs: Sequence[_Job]) -> dict[tuple[str, str], Review]:
@@ -314,8 +319,9 @@ class _Session:
         except KeyboardInterrupt:
             scheduler.close()
             raise
+        missing = [error for error in failures if isinstance(error, MissingAnswers)]
         if failures:
-            raise failures[0]
+            raise failures[0] if len(missing) < len(failures) else MissingAnswers.together(missing)
         if all(review.reason is not None and scheduler.failure is not None for review in reviews.values()):
             # nothing worked, and not because of what a model wrote: the set-up is to blame, not the reviewers
             raise EngineError(f"every review failed: {scheduler.failure}")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from panel.cli.options import (
-    EngineOption,
-    ModelOption,
-    OfflineOption,
-    PersonasOption,
-    PromptsOption,
-    QuietOption,
-)
+from panel.cli.options import ModelChoice, PersonasOption, PromptsOption, QuietOption, engine_options, takes
 from panel.errors import SetupError
 
 if TYPE_CHECKING:
@@ -51,27 +45,26 @@ def personas_show(
 
 
 @personas_app.command("calibrate", epilog="Example: review-panel personas calibrate --model org/name")
+@takes(chosen=engine_options)
 def personas_calibrate(
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
+    chosen: ModelChoice,
     cases: CasesOption = DEFAULT_CASES,
     folder: PersonasOption = None,
     prompts: PromptsOption = None,
-    offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fit how a model's pulls become a probability, on the calibration cases; writes calibrations.yaml."""
-    from panel import run
+    """Fit how a model's pulls become a probability, on the train and calibration cases; writes calibrations.yaml."""
+    from panel import engines, run
     from panel.assets import asset_folder
     from panel.cli import show
     from panel.personas import load_personas
     from panel.prompts import Prompts
 
     known, panel, templates = fitting_cases(cases), load_personas(folder), Prompts(prompts)
-    with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
-        from panel.engines import open_engine
-
-        opened = open_engine(engine, model, offline=offline)
+    with (
+        show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance,
+        contextlib.closing(engines.open_cached(chosen.engine, chosen.model, **chosen.how)) as opened,
+    ):
         path, entries = run.calibrate(
             panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
         )
@@ -99,10 +92,10 @@ def fitting_cases(cases: Path) -> list[Case]:
     """The cases that decisions are fitted on."""
     from panel.gold import load_cases
 
-    known = load_cases(cases, "calibration")
+    known = load_cases(cases, "train") + load_cases(cases, "calibration")
     if not known:
         raise SetupError(
             "there are no cases to fit on",
-            path=cases.parent / "split.yaml", field="calibration", fix="list some that the model was not trained on",
+            path=cases.parent / "split.yaml", field="train", fix="list some, with gold, under train or calibration",
         )  # fmt: skip
     return known

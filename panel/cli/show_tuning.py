@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,12 @@ from panel.tuning.trying import Tried, moved_pulls
 
 #: Tools named in one line, before it says how many more there are.
 _NAMED = 6
+
+
+def weighed(persona: str, done: int, of: int) -> None:
+    """Progress on one line of standard error, which is wiped when all is done."""
+    text = f"{persona}: weighing {done}/{of} " if done < of else " " * 60 + "\r"
+    print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
 def _console() -> Console:
@@ -173,7 +180,7 @@ def tried(dossiers: Sequence[Dossier], last: Tried | None, now: Tried, changed: 
         )
     elif not now.persona.calibration.fitted:
         note("warning: not calibrated for this model, p_ship may be far off; see: review-panel personas calibrate")
-    note(f"{now.seconds:.1f} s, {now.asked} answers computed, {now.remembered} known already")
+    note(f"{now.seconds:.1f} s, {now.computed} answers computed, {now.kept} kept")
 
 
 def found(
@@ -183,7 +190,6 @@ def found(
     proposed: str,
     *,
     searched: int,
-    fitted_on: int,
     tuned: bool,
     test: Effect | None,
     held: bool,
@@ -199,7 +205,6 @@ def found(
     if as_json:
         data: dict[str, Any] = {
             "schema": "persona-tuning/1", "persona": result.before.slug, "searched_on": searched,
-            "fitted_on": fitted_on,
             "tried": result.tried, "brier_at_start": result.start, "steps": [asdict(step) for step in result.steps],
             "dev": result.dev.as_data() if result.dev else None, "found": result.confirmed,
             "test": test.as_data() if test else None, "diff": patch, "written": written,
@@ -219,12 +224,12 @@ def found(
     if result.dev is None:
         console.print(f"Found nothing: no change helps on the tools that were searched. {path.name} is as it was.")
         return
-    _effect(console, result.dev, "dev", fitted_on)
+    _effect(console, result.dev, "dev", searched)
     if not result.confirmed:
         console.print(f"Found nothing: development does not bear it out. {path.name} is as it was.")
         return
     if test is not None:
-        _effect(console, test, "test", fitted_on)
+        _effect(console, test, "test", searched)
         console.print(f"Confirmed on dev, and {'on test' if held else 'not on test'}.")
     else:
         console.print("Confirmed on dev.")

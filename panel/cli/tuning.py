@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -9,15 +11,16 @@ import typer
 
 from panel.cli.options import (
     DEFAULT_OUT,
-    EngineOption,
     JsonOption,
-    ModelOption,
-    OfflineOption,
+    ModelChoice,
     OutOption,
     PersonasOption,
     PromptsOption,
     QuietOption,
-    SeedOption,
+    RunChoice,
+    engine_options,
+    run_options,
+    takes,
 )
 from panel.cli.personas import DEFAULT_CASES, CasesOption, SlugArgument, fitting_cases, known, personas_app
 from panel.errors import PanelError, SetupError
@@ -29,15 +32,17 @@ if TYPE_CHECKING:
     from panel.gold import Case
     from panel.prompts import Prompts
     from panel.records import Persona
-    from panel.requests import Engine
     from panel.tuning.effect import Judge
 
 
 @personas_app.command("diff", epilog="Example: review-panel personas diff HEAD~1 personas/builder.md")
+@takes(chosen=engine_options, how=run_options)
 def personas_diff(
     before: Annotated[
         str, typer.Argument(help="A persona file, a folder of them, a git revision, or REV:path.", show_default=False)
     ],
+    chosen: ModelChoice,
+    how: RunChoice,
     after: Annotated[
         str | None, typer.Argument(help="The same; default: the file as it stands.", show_default=False)
     ] = None,
@@ -48,14 +53,9 @@ def personas_diff(
         Path | None,
         typer.Option("--rewordings", help="The cases in other words; default: probes/rewordings beside the cases."),
     ] = None,
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
     out: OutOption = DEFAULT_OUT,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    folder: PersonasOption = None,
-    prompts: PromptsOption = None,
-    offline: OfflineOption = False,
 ) -> None:
     """What two versions of a persona say differently, and what that does to verdicts and quotes."""
     from panel.assets import asset_folder
@@ -63,46 +63,45 @@ def personas_diff(
     from panel.prompts import Prompts
     from panel.tuning.changes import changes
     from panel.tuning.difference import Difference, difference
-    from panel.tuning.effect import load_rewordings
+    from panel.tuning.effect import Judge, load_rewordings
     from panel.tuning.revisions import read_sides
 
-    home = folder or asset_folder("personas")
+    home = how.personas or asset_folder("personas")
     first, second = read_sides(before, after, home)
-    chosen = _part_cases(cases, part)
+    judged_on = _part_cases(cases, part)
     texts = {slug: changes(first.personas[slug], second.personas[slug]) for slug in first.personas}
     found = [Difference(slug, tuple(changed)) for slug, changed in texts.items() if changed]
     if any(change.reach != "nothing" and (quotes or change.reach != "quote") for d in found for change in d.changes):
-        fit_on, templates = fitting_cases(cases), Prompts(prompts)
-        reworded = load_rewordings(rewordings or cases.parent / "probes" / "rewordings", chosen)
-        judge = _judge(engine, model, offline, templates, out, quiet=quiet)
-        found = [
-            difference(
-                judge, first.personas[one.slug], second.personas[one.slug], one.changes, chosen,
-                fit_on=fit_on, reworded=reworded, quotes=quotes, folder=home, out=out / "tuning",
-            )
-            for one in found
-        ]  # fmt: skip
+        fit_on, templates = fitting_cases(cases), Prompts(how.prompts)
+        reworded = load_rewordings(rewordings or cases.parent / "probes" / "rewordings", judged_on)
+        with contextlib.closing(how.open(chosen, _loading(quiet=quiet))) as opened:
+            judge = Judge(opened, templates, _weighing(quiet=quiet))
+            found = [
+                difference(
+                    judge, first.personas[one.slug], second.personas[one.slug], one.changes, judged_on,
+                    fit_on=fit_on, reworded=reworded, quotes=quotes, folder=home,
+                    out=out / "tuning", seed=how.seed, loop=how.loop, fresh=how.fresh,
+                )
+                for one in found
+            ]  # fmt: skip
     show_tuning.differences((first, second), part, found, as_json=as_json)
 
 
 @personas_app.command("try", epilog="Example: review-panel personas try builder --on evals/cases/smolagents-2 --watch")
+@takes(chosen=engine_options, how=run_options)
 def personas_try(
     slug: SlugArgument,
     on: Annotated[list[Path], typer.Option("--on", help="A dossier file or a case folder; may be given again.")],
+    chosen: ModelChoice,
+    how: RunChoice,
     watch: Annotated[
         bool, typer.Option("--watch", help="Try again each time the file is saved; ends by Ctrl-C.")
     ] = False,
     against: Annotated[
         str | None, typer.Option("--against", help="Git revision to compare with; default: the last commit, if any.")
     ] = None,
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
-    seed: SeedOption = 0,
     out: OutOption = DEFAULT_OUT,
     quiet: QuietOption = False,
-    folder: PersonasOption = None,
-    prompts: PromptsOption = None,
-    offline: OfflineOption = False,
 ) -> None:
     """What an edit of a persona file does to its reviews of a tool or two, within seconds."""
     from panel.assets import asset_folder
@@ -116,109 +115,132 @@ def personas_try(
     from panel.tuning.trying import Bench, Tried, saves
 
     known(slug)
-    home = folder or asset_folder("personas")
+    home = how.personas or asset_folder("personas")
     path = home / f"{slug}.md"
-    dossiers, templates = load_dossiers(on), Prompts(prompts)
+    dossiers, templates = load_dossiers(on), Prompts(how.prompts)
     text = read_text(path, "persona file")
     base = at_revision(path, against) if against is not None else committed(path)
     persona = parse_persona(text, path)
-    opened = _opened(engine, model, offline, quiet=quiet)
-    bench = Bench(opened, templates, dossiers, home, out / "tuning", seed=seed)
-
-    def run(persona: Persona, last: Tried | None) -> Tried:
-        tried = bench.try_out(persona, last)
-        # the calibration is a model's, and no field of the file
-        show_tuning.tried(dossiers, last, tried, changes(last.persona, persona) if last else [])
-        return tried
-
     try:
-        last = bench.try_out(base) if base is not None and changes(base, persona) else None
-        if last is not None and not quiet:
-            show.note(f"compared with {against or 'the last commit'}")
-        last = run(persona, last)
-        if not watch:
-            if any(review.status == "unscored" for review in last.reviews.values()):
-                raise typer.Exit(1)
-            return
-        show.note(f"watching {path}; Ctrl-C ends it")
-        for saved in saves(path, text):
-            try:
-                if isinstance(saved, SetupError):
-                    raise saved
-                last = run(parse_persona(saved, path), last)
-            except PanelError as error:  # the next save may mend it
-                show.note(f"error: {error}")
+        with contextlib.closing(how.open(chosen, _loading(quiet=quiet))) as opened:
+            bench = Bench(
+                opened, templates, dossiers, home, out / "tuning", seed=how.seed, loop=how.loop, fresh=how.fresh
+            )
+
+            def run(persona: Persona, last: Tried | None) -> Tried:
+                tried = bench.try_out(persona, last)
+                show_tuning.tried(dossiers, last, tried, changes(last.persona, persona) if last else [])
+                return tried
+
+            last = bench.try_out(base) if base is not None and changes(base, persona) else None
+            if last is not None and not quiet:
+                show.note(f"compared with {against or 'the last commit'}")
+            last = run(persona, last)
+            if not watch:
+                if any(review.status == "unscored" for review in last.reviews.values()):
+                    raise typer.Exit(1)
+                return
+            show.note(f"watching {path}; Ctrl-C ends it")
+            for saved in saves(path, text):
+                try:
+                    if isinstance(saved, SetupError):
+                        raise saved
+                    last = run(parse_persona(saved, path), last)
+                except PanelError as error:  # the next save may mend it
+                    show.note(f"error: {error}")
     except KeyboardInterrupt:
         if not watch:
             raise typer.Exit(130) from None
 
 
 @personas_app.command("tune", epilog="Example: review-panel personas tune builder")
+@takes(chosen=engine_options)
 def personas_tune(
     slug: SlugArgument,
+    chosen: ModelChoice,
     cases: CasesOption = DEFAULT_CASES,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=20, help="How many changes may be kept.")] = 4,
     confirm_test: Annotated[
         bool, typer.Option("--confirm-test", help="Also judge what development confirms on the test cases: once.")
     ] = False,
     write: Annotated[bool, typer.Option("--write", help="Put what development confirms into the file.")] = False,
-    writer_model: Annotated[
-        str | None, typer.Option("--writer-model", help="A larger model that writes further candidates.")
+    writer: Annotated[
+        str | None, typer.Option("--writer", help="A larger model that writes further candidates.", show_default=False)
     ] = None,
-    writer_engine: Annotated[str | None, typer.Option("--writer-engine", help="Its engine; default: --engine.")] = None,
-    engine: EngineOption = "openvino",
-    model: ModelOption = "embedded",
-    seed: SeedOption = 0,
-    out: OutOption = DEFAULT_OUT,
+    writer_url: Annotated[
+        str | None, typer.Option("--writer-url", help="The server it runs on; else it runs on --engine.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what the larger model writes.")] = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     folder: PersonasOption = None,
     prompts: PromptsOption = None,
-    offline: OfflineOption = False,
 ) -> None:
     """Look for a change that brings a persona closer to gold; says so where none can be told from chance.
 
     Lens weights, and the audiences and examples that the file lists under candidates, are searched on the train and
     calibration cases and confirmed on dev. The file stays as it is, unless --write.
     """
+    from panel import engines
     from panel.assets import asset_folder
     from panel.cli import show, show_tuning
-    from panel.gold import load_cases
     from panel.inputs import read_text
     from panel.personas import parse_persona
     from panel.prompts import Prompts
-    from panel.tuning.effect import effect
+    from panel.tuning.effect import Judge, effect
     from panel.tuning.rewriting import rewritten
     from panel.tuning.search import better, tune
-    from panel.tuning.writing import with_candidates, write_candidates
 
     known(slug)
     home = folder or asset_folder("personas")
     path = home / f"{slug}.md"
     text, templates = read_text(path, "persona file"), Prompts(prompts)
     persona = parse_persona(text, path)
-    fit_on = fitting_cases(cases)
-    search, dev = [*load_cases(cases, "train"), *fit_on], _part_cases(cases, "dev")
+    search, dev = fitting_cases(cases), _part_cases(cases, "dev")
     test = _part_cases(cases, "test") if confirm_test else []
-    if writer_model is not None:
-        writer = _opened(writer_engine or engine, writer_model, offline, quiet=quiet)
-        persona = with_candidates(persona, write_candidates(writer, templates, persona, seed=seed))
-    judge = _judge(engine, model, offline, templates, out, quiet=quiet)
+    if writer is not None or writer_url is not None:
+        persona = _with_written(persona, chosen, writer, writer_url, templates, seed, quiet=quiet)
 
     def on_round(number: int, options: int) -> None:
         if not quiet:
             show.note(f"round {number}: {options} changes on {len(search)} tools")
 
-    found = tune(judge, persona, search=search, fit_on=fit_on, dev=dev, rounds=rounds, on_round=on_round)
-    proposed = rewritten(text, found.after, path) if found.confirmed else text
-    on_test = effect(judge, found.before, found.after, test) if test and found.confirmed else None
+    opened = engines.open_cached(chosen.engine, chosen.model, on_load=_loading(quiet=quiet), **chosen.how)
+    with contextlib.closing(opened):
+        judge = Judge(opened, templates, _weighing(quiet=quiet))
+        found = tune(judge, persona, search=search, dev=dev, rounds=rounds, on_round=on_round)
+        proposed = rewritten(text, found.after, path) if found.confirmed else text
+        on_test = effect(judge, found.before, found.after, test) if test and found.confirmed else None
     if write and found.confirmed:
-        _write(path, proposed, text, judge, found.after, len(fit_on))
+        _write(path, proposed, text, judge, found.after, len(search))
     show_tuning.found(
         found, path, text, proposed,
-        searched=len(search), fitted_on=len(fit_on), tuned=bool(judge.engine.info.adapter_sha256),
+        searched=len(search), tuned=bool(opened.info.adapter_sha256),
         test=on_test, held=on_test is not None and better(on_test), written=write and found.confirmed, as_json=as_json,
     )  # fmt: skip
+
+
+def _with_written(
+    persona: Persona,
+    chosen: ModelChoice,
+    model: str | None,
+    url: str | None,
+    prompts: Prompts,
+    seed: int,
+    *,
+    quiet: bool,
+) -> Persona:
+    """The persona with the candidates of a larger model beside its own."""
+    from panel import engines
+    from panel.tuning.writing import with_candidates, write_candidates
+
+    how = dict(chosen.how)
+    if url is not None:
+        how["server"] = engines.ServerOptions(url)
+    engine = "openai" if url is not None else chosen.engine
+    opened = engines.open_cached(engine, model or "embedded", on_load=_loading(quiet=quiet), **how)
+    with contextlib.closing(opened):
+        return with_candidates(persona, write_candidates(opened, prompts, persona, seed=seed))
 
 
 def _part_cases(cases: Path, part: str) -> list[Case]:
@@ -236,22 +258,17 @@ def _part_cases(cases: Path, part: str) -> list[Case]:
     return found
 
 
-def _opened(engine: str, model: str, offline: bool, *, quiet: bool) -> Engine:
+def _loading(*, quiet: bool) -> Callable[[], None]:
+    """Told when the model is loaded."""
     from panel.cli import show
-    from panel.engines import open_engine
 
-    if not quiet:
-        show.note("loading the model")
-    return open_engine(engine, model, offline=offline)
+    return (lambda: None) if quiet else (lambda: show.note("loading the model"))
 
 
-def _judge(engine: str, model: str, offline: bool, prompts: Prompts, out: Path, *, quiet: bool) -> Judge:
-    """Pulls are kept where `eval gold` keeps them too."""
-    from panel.bank import count_on_stderr
-    from panel.tuning.effect import Judge
+def _weighing(*, quiet: bool) -> Callable[[str, int, int], None]:
+    from panel.cli import show_tuning
 
-    opened = _opened(engine, model, offline, quiet=quiet)
-    return Judge(opened, prompts, out / "evals" / "bank", (lambda *_: None) if quiet else count_on_stderr)
+    return (lambda *_: None) if quiet else show_tuning.weighed
 
 
 def _write(path: Path, text: str, old: str, judge: Judge, persona: Persona, cases: int) -> None:

@@ -72,7 +72,7 @@ def difference(
     reworded: Sequence[Sequence[Dossier]],
     quotes: int,
     folder: Path,
-    out: Path,
+    **how: Any,
 ) -> Difference:
     """What a change does to verdicts and quotes.
 
@@ -83,7 +83,7 @@ def difference(
         reworded: for each case its dossier in other words.
         quotes: of how many tools, those first whose verdict flips, then those that move most.
         folder: of the calibrations that count where the change reaches no verdict.
-        out: where finished reviews are kept.
+        how: `out`, `seed`, `loop` and `fresh` of `panel.run.review`.
 
     Raises:
         SetupError: scikit-learn or scipy is missing, `fit_on` has one verdict only, or a file is wrong.
@@ -97,7 +97,7 @@ def difference(
         before, after = calibrate_for([before, after], judge.prompts, judge.engine, folder)
     chosen = _most_moved(found, cases)[:quotes]
     written = [
-        {tool: one for (tool, _), one in review(chosen, [persona], judge.prompts, judge.engine, out=out).items()}
+        {tool: one for (tool, _), one in review(chosen, [persona], judge.prompts, judge.engine, **how).items()}
         for persona in (before, after)
     ]
     return Difference(

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from panel.bank import Bank
 from panel.calibrate import calibration_key, fit
 from panel.decide import decide
 from panel.errors import SetupError
@@ -18,8 +17,11 @@ from panel.inputs import parse, read_text
 from panel.prompts import Prompts
 from panel.records import Calibration, Decision, Dossier, Evidence, EvidenceId, Persona, Pull, Slug, TextLine
 from panel.requests import Engine
+from panel.screen import readable
 from panel.tuning.statistics import Interval, mcnemar, paired
-from panel.weigh import weighing_of
+from panel.weigh import weigh, weighing_of
+
+_AT_ONCE = 96  # facts in one batch
 
 
 class Rewordings(BaseModel):
@@ -142,15 +144,14 @@ def _decision(p_ship: float) -> Decision:
 
 @dataclass(frozen=True)
 class Judge:
-    """Weighs with the pulls of a bank; the same facts are not weighed twice, nor by the next command.
+    """Weighs many dossiers in large batches; with an engine that keeps its answers no fact is weighed twice.
 
-    `report` is told of the progress: persona, facts weighed, facts to weigh.
+    `on_weighed` is told of the progress: persona, facts weighed, facts to weigh.
     """
 
     engine: Engine
     prompts: Prompts
-    bank: Path
-    report: Callable[[str, int, int], None] = lambda *_: None
+    on_weighed: Callable[[str, int, int], None] = lambda *_: None
 
     def weighing(self, persona: Persona) -> str:
         return weighing_of(self.prompts, persona, self.engine.info)
@@ -161,13 +162,23 @@ class Judge:
 
     def pulls(self, persona: Persona, dossiers: Sequence[Sequence[Evidence]]) -> list[list[Pull]]:
         """What the persona, with its calibration, thinks of each piece of evidence of each dossier."""
-        bank = Bank(self.engine, self.prompts, [persona], self.bank, report=self.report)
-        bank.load(item for evidence in dossiers for item in evidence)
-        return [bank.pulls(persona, evidence) for evidence in dossiers]
+        facts = list({(item.kind, item.text): item for evidence in dossiers for item in evidence}.values())
+        known: dict[tuple[str, str], Pull] = {}
+        for start in range(0, len(facts), _AT_ONCE):
+            chunk = facts[start : start + _AT_ONCE]
+            numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, 1)]
+            weighed = weigh(self.engine, self.prompts, persona, numbered)
+            known |= {(item.kind, item.text): pull for item, pull in zip(chunk, weighed, strict=True)}
+            self.on_weighed(persona.slug, len(known), len(facts))
+        return [
+            [known[item.kind, item.text].model_copy(update={"evidence": item.id}) for item in evidence]
+            for evidence in dossiers
+        ]
 
-    def p_ships(self, persona: Persona, dossiers: Sequence[Sequence[Evidence]]) -> list[float]:
-        rows = self.pulls(persona, dossiers)
-        return [decide(persona, evidence, row)[1] for evidence, row in zip(dossiers, rows, strict=True)]
+    def p_ships(self, persona: Persona, dossiers: Sequence[Dossier]) -> list[float]:
+        """p_ship of each dossier, as a review comes to it."""
+        rows = self.pulls(persona, [dossier.evidence for dossier in dossiers])
+        return [decide(persona, readable(d).evidence, row)[1] for d, row in zip(dossiers, rows, strict=True)]
 
     def fitted(self, persona: Persona, cases: Sequence[Case]) -> Persona:
         """The persona with a calibration fitted on `cases`, as `review-panel personas calibrate` does.
@@ -193,7 +204,7 @@ def effect(
         reworded: for each case the same dossier in other words; none is nothing to be turned around by.
     """
     versions = [[case.dossier, *others] for case, others in zip(cases, reworded or [()] * len(cases), strict=True)]
-    flat = [dossier.evidence for group in versions for dossier in group]
+    flat = [dossier for group in versions for dossier in group]
     columns = [iter(judge.p_ships(persona, flat)) for persona in (before, after)]
     cells = []
     for case, group in zip(cases, versions, strict=True):

@@ -76,7 +76,6 @@ def tune(
     persona: Persona,
     *,
     search: Sequence[Case],
-    fit_on: Sequence[Case],
     dev: Sequence[Case],
     rounds: int = ROUNDS,
     on_round: Callable[[int, int], None] = lambda *_: None,
@@ -84,8 +83,7 @@ def tune(
     """Search for a better persona, and see whether `dev` bears it out.
 
     Args:
-        search: cases that changes are chosen by.
-        fit_on: cases that the decisions which `dev` is judged with are fitted on, before and after.
+        search: cases that changes are chosen by, and on which the decisions that `dev` is judged with are fitted.
         rounds: how many changes may be kept.
         on_round: told of each round, and how many changes it looks at.
 
@@ -114,10 +112,10 @@ def tune(
         kept = options[place]
         current = kept.persona
         steps.append(Step(kept.field, kept.old, kept.new, now))
-    before = judge.fitted(persona, fit_on)
+    before = judge.fitted(persona, search)
     if not steps:
         return Found(before, before, start, (), tried, None)
-    after = judge.fitted(current, fit_on)
+    after = judge.fitted(current, search)
     return Found(before, after, start, tuple(steps), tried, effect(judge, before, after, dev))
 
 

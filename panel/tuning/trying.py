@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from panel.engines.remembering import RememberingEngine
+from panel.engines.cached import CachedEngine
 from panel.errors import SetupError
 from panel.inputs import read_text
 from panel.prompts import Prompts
 from panel.records import Dossier, Persona, Review
-from panel.requests import Engine
 from panel.run import calibrate_for, review
 
 #: Seconds between two looks at a file; what two looks find the same is no half of a save.
@@ -26,15 +26,14 @@ class Tried:
     """The reviews of one version of the persona, by tool.
 
     `borrowed` says that the version has no calibration of its own, and was judged with that of the version before it.
-    `asked` and `remembered` count the answers that were computed and those that were known; reviews that an earlier
-    run had finished ask for nothing.
+    `computed` and `kept` count the model's answers; reviews that an earlier run had finished ask for none.
     """
 
     persona: Persona
     reviews: dict[str, Review]
     borrowed: bool
-    asked: int
-    remembered: int
+    computed: int
+    kept: int
     seconds: float
 
 
@@ -44,13 +43,14 @@ class Bench:
     Args:
         folder: of the persona files, with their calibrations.
         out: where finished reviews are kept, so that an edit that is taken back costs nothing.
+        how: `seed`, `loop` and `fresh` of `panel.run.review`.
     """
 
     def __init__(
-        self, engine: Engine, prompts: Prompts, dossiers: Sequence[Dossier], folder: Path, out: Path, *, seed: int = 0
+        self, engine: CachedEngine, prompts: Prompts, dossiers: Sequence[Dossier], folder: Path, out: Path, **how: Any
     ) -> None:
-        self.engine = RememberingEngine(engine)
-        self._prompts, self._dossiers, self._folder, self._out, self._seed = prompts, dossiers, folder, out, seed
+        self._engine, self._prompts, self._dossiers, self._folder = engine, prompts, dossiers, folder
+        self._how = {"out": out, **how}
 
     def try_out(self, persona: Persona, like: Tried | None = None) -> Tried:
         """Review every tool; a version without a calibration of its own takes that of `like`.
@@ -59,18 +59,19 @@ class Bench:
             SetupError: the file of calibrations is wrong, or `out` cannot be written.
             EngineError: the model could make no review at all.
         """
-        (own,) = calibrate_for([persona], self._prompts, self.engine, self._folder)
+        (own,) = calibrate_for([persona], self._prompts, self._engine, self._folder)
         borrowed = not own.calibration.fitted and like is not None and like.persona.calibration.fitted
         if borrowed and like is not None:
             own = own.model_copy(update={"calibration": like.persona.calibration})
-        asked, remembered, started = self.engine.asked, self.engine.remembered, time.monotonic()
-        found = review(self._dossiers, [own], self._prompts, self.engine, out=self._out, seed=self._seed)
+        before, started = self._engine.total(), time.monotonic()
+        found = review(self._dossiers, [own], self._prompts, self._engine, **self._how)
+        now = self._engine.total()
         return Tried(
             own,
             {tool: one for (tool, _), one in found.items()},
             borrowed,
-            self.engine.asked - asked,
-            self.engine.remembered - remembered,
+            now.computed - before.computed,
+            now.kept - before.kept,
             time.monotonic() - started,
         )
 

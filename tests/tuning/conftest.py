@@ -27,7 +27,7 @@ class Told(Judge):
 
 @pytest.fixture
 def told(prompts: Prompts, tmp_path: Path) -> Told:
-    return Told(ScriptedEngine(lambda _: "", adapter_sha256="a" * 64), prompts, tmp_path / "bank")
+    return Told(ScriptedEngine(lambda _: "", adapter_sha256="a" * 64), prompts)
 
 
 @pytest.fixture

@@ -41,9 +41,7 @@ def by_a_coin(rng: random.Random, good: dict[str, int]) -> bool:
 
 def cases(drawn: Draw, seed: int, ships: Any, dev: int = 11) -> dict[str, list[Case]]:
     """As many as there are of ours."""
-    fit_on = drawn(f"fit{seed}", 20, ships)
-    return {"search": [*drawn(f"search{seed}", 35, ships), *fit_on], "fit_on": fit_on,
-            "dev": drawn(f"dev{seed}", dev, ships)}  # fmt: skip
+    return {"search": drawn(f"search{seed}", 54, ships), "dev": drawn(f"dev{seed}", dev, ships)}
 
 
 # ------------------------------------------------------------------------------------------------------ what it finds
@@ -116,7 +114,7 @@ def test_what_is_reported_is_what_a_calibrated_persona_decides(told: Told, drawn
 def test_one_verdict_cannot_be_searched_by(told: Told, drawn: Draw, persona: Named) -> None:
     tools = drawn("x", 6, lambda *_: True)
     with pytest.raises(SetupError, match="the same verdict in all 6 cases"):
-        tune(told, persona("builder"), search=tools, fit_on=tools, dev=tools)
+        tune(told, persona("builder"), search=tools, dev=tools)
 
 
 # ------------------------------------------------------------------------------------------------------- what it tries
@@ -164,7 +162,7 @@ def test_an_audience_is_weighed_and_the_better_one_kept(
                 return rows
             return [[pull.model_copy(update={"log_odds": 1.0}) for pull in row] for row in rows]
 
-    hearing = Hearing(ScriptedEngine(lambda _: ""), prompts, tmp_path)
+    hearing = Hearing(ScriptedEngine(lambda _: ""), prompts)
     lens = {kind: 1.0 if kind in COUNTS else 0.0 for kind in KINDS}
     deaf = with_lens(persona("builder"), lens, candidates=Candidates(audience=("a programmer",), lens={"docs": (1.0,)}))
     found = tune(hearing, deaf, **cases(drawn, 3, by_what_counts))

@@ -1,8 +1,7 @@
 """Pulls of many facts, each computed once: weighing looks at one fact at a time, so a fact's pull is its own.
 
-Measurements ask for thousands of dossiers that share their facts (permuted, padded, reworded, attacked), and tuning for
-the same dossiers over and over. A bank weighs every fact once per persona with `panel.weigh`, before calibration, and
-keeps the pulls in a folder.
+The measurements ask for thousands of dossiers that share their facts (permuted, padded, reworded, attacked). A bank
+weighs every fact once per persona with `panel.weigh`, before calibration, and keeps the pulls under --out.
 """
 
 from __future__ import annotations
@@ -23,18 +22,13 @@ from panel.weigh import weigh, weighing_of
 _AT_ONCE = 96
 
 
-def count_on_stderr(slug: str, done: int, total: int) -> None:
-    """A line that counts up, and is gone when all is weighed."""
-    counted = f"\r{slug}: weighing {done}/{total} "
-    print(counted if done < total else "\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
-
-
 class Bank:
     """Pulls before calibration, by persona and fact.
 
     Args:
         out: folder that pulls are kept in, one file per engine, model, prompt and persona.
-        report: told of each step: the persona's slug, how many facts are weighed, and how many there are to weigh.
+        about: sets these pulls apart from others that such a file would hold: weighed again, or in another way.
+        on_weighed: told a persona, how many of its facts have been weighed, and of how many.
     """
 
     def __init__(
@@ -44,9 +38,11 @@ class Bank:
         personas: Sequence[Persona],
         out: Path,
         *,
-        report: Callable[[str, int, int], None] = count_on_stderr,
+        about: str = "",
+        on_weighed: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        self._engine, self._prompts, self._out, self._report = engine, prompts, out, report
+        self._engine, self._prompts, self._out, self._about = engine, prompts, out, about
+        self._on_weighed = on_weighed or _show
         self._personas = [p.model_copy(update={"calibration": Calibration()}) for p in personas]
         self._known: dict[str, dict[str, Pull]] = {}
         for persona in self._personas:
@@ -54,22 +50,25 @@ class Bank:
             kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
             self._known[persona.slug] = {key: Pull.model_validate(value) for key, value in kept.items()}
 
+    def missing(self, evidence: Iterable[Evidence]) -> int:
+        """How many pulls `load` would have to ask for."""
+        keys = {_key(item) for item in evidence}
+        return sum(len(keys - known.keys()) for known in self._known.values())
+
     def load(self, evidence: Iterable[Evidence]) -> None:
-        """Weigh what is not known yet."""
+        """Weigh what is not known yet. Each chunk is kept at once, so that a stopped run goes on from there."""
         wanted = {_key(item): item for item in evidence}
         for persona in self._personas:
             known = self._known[persona.slug]
             missing = [item for key, item in wanted.items() if key not in known]
             for start in range(0, len(missing), _AT_ONCE):
                 chunk = missing[start : start + _AT_ONCE]
-                self._report(persona.slug, start, len(missing))
                 numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, 1)]
                 pulls = weigh(self._engine, self._prompts, persona, numbered)
                 known.update((_key(item), pull) for item, pull in zip(chunk, pulls, strict=True))
-            if missing:
-                self._report(persona.slug, len(missing), len(missing))
                 text = json.dumps({key: pull.model_dump() for key, pull in known.items()})
                 write_atomic(self._path(persona), text + "\n")
+                self._on_weighed(persona.slug, start + len(chunk), len(missing))
 
     def pulls(self, persona: Persona, evidence: Sequence[Evidence]) -> list[Pull]:
         """What `weigh` would say of `evidence`, with the persona's calibration."""
@@ -84,8 +83,15 @@ class Bank:
 
     def _path(self, persona: Persona) -> Path:
         info = self._engine.info
-        about = [asdict(info), weighing_of(self._prompts, persona, info)]
+        about = [asdict(info), weighing_of(self._prompts, persona, info), *([self._about] if self._about else [])]
         return self._out / f"{persona.slug}.{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
+
+
+def _show(persona: str, done: int, of: int) -> None:
+    """Progress on one line, which is wiped when all is done."""
+    print(f"\r{persona}: weighing {done}/{of} ", end="", file=sys.stderr)
+    if done == of:
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _key(item: Evidence) -> str:

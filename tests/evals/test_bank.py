@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from evals.bank import Bank
 from panel.assets import asset_folder
-from panel.bank import Bank
 from panel.engines.scripted import ScriptedEngine
 from panel.prompts import Prompts
 from panel.records import Calibration, Persona
