@@ -145,19 +145,21 @@ def fit_sums(rows: Sequence[tuple[float, float]], ships: Sequence[bool], neutral
     """
     try:
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with it
     except ImportError as error:
         raise SetupError("fitting needs scikit-learn", fix="pip install 'review-panel[evals]'") from error
     import numpy as np
 
     sums = np.array([[toward, -against] for toward, against in rows])
     spread = np.maximum(sums.std(axis=0), 1e-6)
-    model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(sums / spread, ships)
-    weights = model.coef_[0] / spread
-    if (weights <= 0).any():  # too few cases to tell the two apart: one weight for both
-        joint = sums.sum(axis=1, keepdims=True)
-        width = max(float(joint.std()), 1e-6)
-        model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(joint / width, ships)
-        weights = np.full(2, max(float(model.coef_[0][0]) / width, 1e-3))
+    with threadpool_limits(1):  # two columns gain nothing by threads, and lose much on a busy machine
+        model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(sums / spread, ships)
+        weights = model.coef_[0] / spread
+        if (weights <= 0).any():  # too few cases to tell the two apart: one weight for both
+            joint = sums.sum(axis=1, keepdims=True)
+            width = max(float(joint.std()), 1e-6)
+            model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(joint / width, ships)
+            weights = np.full(2, max(float(model.coef_[0][0]) / width, 1e-3))
     return Calibration(
         fitted=True,
         neutral=neutral,

@@ -60,7 +60,8 @@ def _edits(root: Any, before: Persona, after: Persona) -> Iterator[tuple[int, in
 def _edit(node: Any, value: str | float) -> tuple[int, int, str]:
     # a printable line in JSON's quotes is YAML too, also inside brackets
     said = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:g}"
-    return node.start_mark.index, node.end_mark.index, said
+    # a folded or literal text ends behind its last line break
+    return node.start_mark.index, node.end_mark.index, said + ("\n" if node.style in ("|", ">") else "")
 
 
 def _child(node: Any, name: str) -> Any:

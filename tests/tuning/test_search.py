@@ -51,7 +51,7 @@ def test_a_bad_lens_is_repaired(told: Told, drawn: Draw, persona: Named) -> None
     """What counts weighs nothing, and the rest weighs: the search turns it around, and development bears it out."""
     spoilt = with_lens(persona("builder"), {kind: 0.0 if kind in COUNTS else 1.0 for kind in KINDS})
     parts = cases(drawn, 1, by_what_counts)
-    found = tune(told, spoilt, **parts, rounds=10)
+    found = tune(told, spoilt, **parts, rounds=6)
     assert found.confirmed
     assert {step.field for step in found.steps} >= {f"lens.{kind}" for kind in COUNTS}
     assert all(found.after.lens[kind] == 2.0 for kind in COUNTS)
@@ -75,22 +75,11 @@ def test_one_change_is_kept_where_one_is_allowed(told: Told, drawn: Draw, person
 
 
 def test_where_gold_is_a_coin_nothing_is_found(told: Told, drawn: Draw, persona: Named) -> None:
-    """Searches always bring the searched cases closer to gold; in 60 of them development may bear out three."""
+    """Searches bring the searched cases closer to gold; development bears none out. Many more: evals.tuning."""
     even = with_lens(persona("builder"), dict.fromkeys(KINDS, 1.0))
-    runs = [tune(told, even, **cases(drawn, seed, by_a_coin), rounds=2) for seed in range(60)]
-    assert sum(bool(run.steps) for run in runs) >= 50, "there was nothing to be misled by"
-    assert sum(run.confirmed for run in runs) <= 3
-
-
-def test_a_lens_that_is_right_is_not_bettered(told: Told, drawn: Draw, persona: Named) -> None:
-    """Verdicts come of this very lens, and a fifth of them is turned by chance."""
-
-    def ships(rng: random.Random, good: dict[str, int]) -> bool:
-        return (sum(good[kind] for kind in COUNTS) > 0) != (rng.random() < 0.2)
-
-    right = with_lens(persona("builder"), {kind: 1.0 if kind in COUNTS else 0.0 for kind in KINDS})
-    runs = [tune(told, right, **cases(drawn, seed, ships), rounds=2) for seed in range(40)]
-    assert sum(run.confirmed for run in runs) <= 2
+    runs = [tune(told, even, **cases(drawn, seed, by_a_coin), rounds=1) for seed in range(6)]
+    assert sum(bool(run.steps) for run in runs) >= 1, "there was nothing to be misled by"
+    assert not any(run.confirmed for run in runs)
 
 
 def test_without_a_step_nothing_is_judged(told: Told, drawn: Draw, persona: Named) -> None:
