@@ -141,6 +141,7 @@ def personas_try(
                     raise typer.Exit(1)
                 return
             show.note(f"watching {path}; Ctrl-C ends it")
+            bench.load_ahead()
             for saved in saves(path, text):
                 try:
                     if isinstance(saved, SetupError):

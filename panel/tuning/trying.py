@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from panel.engines.cached import CachedEngine
-from panel.errors import SetupError
+from panel.errors import PanelError, SetupError
 from panel.inputs import read_text
 from panel.prompts import Prompts
 from panel.records import Dossier, Persona, Review
@@ -51,6 +53,17 @@ class Bench:
     ) -> None:
         self._engine, self._prompts, self._dossiers, self._folder = engine, prompts, dossiers, folder
         self._how = {"out": out, **how}
+
+    def load_ahead(self) -> threading.Thread:
+        """Load the model while a person edits; where that fails, the first review that needs it says so."""
+
+        def load() -> None:
+            with contextlib.suppress(PanelError):  # the engine keeps the failure, and raises it when it is asked
+                self._engine.load()
+
+        thread = threading.Thread(target=load, daemon=True)
+        thread.start()
+        return thread
 
     def try_out(self, persona: Persona, like: Tried | None = None) -> Tried:
         """Review every tool; a version without a calibration of its own takes that of `like`.
