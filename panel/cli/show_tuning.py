@@ -20,11 +20,11 @@ from rich.text import Text
 from panel.cli.show import line, note, plain
 from panel.records import Dossier, Review, strip_unprintable
 from panel.tuning.changes import Change, word_changes
-from panel.tuning.difference import Difference
+from panel.tuning.difference import Difference, Quotes
 from panel.tuning.effect import Effect
 from panel.tuning.revisions import Side
 from panel.tuning.search import Found
-from panel.tuning.statistics import Interval
+from panel.tuning.statistics import Interval, unseen
 from panel.tuning.trying import Tried, moved_pulls
 
 #: Tools named in one line, before it says how many more there are.
@@ -81,22 +81,32 @@ def differences(sides: tuple[Side, Side], part: str, found: Sequence[Difference]
                 "outside of that. Train it again (make adapter) before the figures are taken for the model's."
             )
         for quote in one.quotes:
-            _quotes(console, quote.tool, quote.before, quote.after)
+            _side_by_side(console, quote, sides)
         if one.quotes and one.uncalibrated:
             note(f"warning: {one.slug} is not calibrated for this model; see: review-panel personas calibrate")
 
 
 def _texts(changed: Sequence[Change], sides: tuple[Side, Side]) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("field", *(strip_unprintable(side.label) for side in sides)):
-        table.add_column(Text(heading), overflow="fold")
+    table = _two_columns("field", sides)
     for change in changed:
-        left, right = Text(), Text()
-        for run in word_changes(strip_unprintable(change.before), strip_unprintable(change.after)):
-            left.append(run.before, "red" if run.changed else "")
-            right.append(run.after, "green" if run.changed else "")
-        table.add_row(plain(change.field), left or Text("—"), right or Text("—"))
+        table.add_row(plain(change.field), *_marked(change.before, change.after))
     return table
+
+
+def _two_columns(what: str, sides: tuple[Side, Side]) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in (what, *(strip_unprintable(side.label) for side in sides)):
+        table.add_column(Text(heading), overflow="fold")
+    return table
+
+
+def _marked(before: str, after: str) -> tuple[Text, Text]:
+    """Both texts, with the words that only one of them has in colour."""
+    left, right = Text(), Text()
+    for run in word_changes(strip_unprintable(before), strip_unprintable(after)):
+        left.append(run.before, "red" if run.changed else "")
+        right.append(run.after, "green" if run.changed else "")
+    return left if left.plain else Text("—"), right if right.plain else Text("—")
 
 
 def _effect(console: Console, found: Effect, part: str, fitted_on: int) -> None:
@@ -109,15 +119,15 @@ def _effect(console: Console, found: Effect, part: str, fitted_on: int) -> None:
     largest = found.largest
     table.add_row("p_ship, mean move", "", "", found.moved().plain())
     table.add_row("p_ship, largest move", f"{largest.before:.3f}", f"{largest.after:.3f}", plain(largest.tool))
-    table.add_row("right by gold", str(right), str(then_right),
-                  f"{found.right_moved().plain(2)}, McNemar p = {found.p_value:.2f}")  # fmt: skip
+    told = f"{found.right_moved().plain(2)}, McNemar p = {found.p_value:.2f}"
+    table.add_row("right by gold", str(right), str(then_right), told if found.flipped else _none(found))
     table.add_row("Brier score (less is better)", f"{brier:.3f}", f"{then_brier:.3f}", found.brier_moved().plain())
     turned, then_turned, count = found.turned()
     unsteady = found.turned_moved()
     if unsteady is not None:
-        table.add_row(
-            f"turned by other words, of {count}", str(turned), str(then_turned), unsteady.plain(2)
-        )  # fmt: skip
+        steady = all(cell.turned_before == cell.turned_after for cell in found.cells)
+        told = _none(found) if steady else unsteady.plain(2)
+        table.add_row(f"turned by other words, of {count}", str(turned), str(then_turned), told)
     console.print(table)
     for cell in found.flipped:
         before, after = ("ship" if p >= 0.5 else "skip" for p in (cell.before, cell.after))
@@ -130,6 +140,11 @@ def _effect(console: Console, found: Effect, part: str, fitted_on: int) -> None:
     console.print(f"Verdicts flipped: {len(found.flipped)}. {_judgement(found.brier_moved())}")
 
 
+def _none(found: Effect) -> str:
+    """What is known where no tool differs: not that none would."""
+    return f"none of {len(found.cells)}; up to {unseen(len(found.cells)):.0%} of tools may (95%)"
+
+
 def _judgement(brier: Interval) -> str:
     """Progress, harm, or noise."""
     if not brier.excludes_zero:
@@ -137,16 +152,34 @@ def _judgement(brier: Interval) -> str:
     return "Closer to gold than chance explains." if brier.high < 0 else "Further from gold than chance explains."
 
 
-def _quotes(console: Console, tool: str, before: Review, after: Review) -> None:
+def _heads(console: Console, tool: str, before: Review, after: Review) -> None:
     console.print(plain(f"{tool}: {_verdict(before)} → {_verdict(after)}"))
     for side, one in (("before", before), ("after", after)):
         if one.reason is not None:
             console.print(plain(f"  {side}: unscored, {one.reason}"))
-    colour = console.is_terminal
+
+
+def _side_by_side(console: Console, quotes: Quotes, sides: tuple[Side, Side]) -> None:
+    """The beats that differ, in two columns; the others are named."""
+    _heads(console, quotes.tool, quotes.before, quotes.after)
+    beats = quotes.beats()
+    table = _two_columns("beat", sides)
+    for name, before, after in beats:
+        if before != after:
+            table.add_row(plain(name), *_marked(before, after))
+    if table.row_count:
+        console.print(table)
+    same = [name for name, before, after in beats if before == after]
+    if same:
+        console.print(plain(f"  the same: {', '.join(same)}"))
+
+
+def _inline(console: Console, before: Review, after: Review) -> None:
+    """Each beat, with the words that came and went."""
     texts = {beat.name: beat.text for beat in before.beats}
     for beat in after.beats if before.beats else ():
         old = texts.get(beat.name, "")
-        said = plain(beat.text) if old == beat.text else words(old, beat.text, colour=colour)
+        said = plain(beat.text) if old == beat.text else words(old, beat.text, colour=console.is_terminal)
         console.print(Text("  = " if old == beat.text else "  ≠ ").append(f"{beat.name}: ", "bold").append(said))
 
 
@@ -170,7 +203,8 @@ def tried(dossiers: Sequence[Dossier], last: Tried | None, now: Tried, changed: 
                 console.print(Text("    ").append(f"{beat.name}: ", "bold").append(plain(beat.text)))
             continue
         before = last.reviews[dossier.slug]
-        _quotes(console, dossier.slug, before, review)
+        _heads(console, dossier.slug, before, review)
+        _inline(console, before, review)
         texts = {item.id: item.text for item in dossier.evidence}
         for evidence, old, new in moved_pulls(before, review):
             console.print(plain(f"  {evidence} {old:+.2f} → {new:+.2f}  {texts[evidence]}"))

@@ -94,6 +94,7 @@ class Effect:
         return paired([cell.after - cell.before for cell in self.cells])
 
     def right_moved(self) -> Interval:
+        """Change of the share of verdicts that are right; without width where no verdict flips: see `unseen`."""
         return paired([float(c.right(c.after)) - float(c.right(c.before)) for c in self.cells])
 
     def brier(self) -> tuple[float, float]:

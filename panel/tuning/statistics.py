@@ -65,6 +65,14 @@ def _tail(count: int) -> float:
     return 0.5 * math.erfc(-further / math.sqrt(2))  # the normal distribution up to there
 
 
+def unseen(count: int) -> float:
+    """The share of tools that may differ, at 95% confidence, where none of `count` does: 1 − 0.05^(1/count).
+
+    A bootstrap of differences that are all zero has no width, and would claim that there is no difference anywhere.
+    """
+    return float(1.0 - 0.05 ** (1 / count))
+
+
 def mcnemar(gained: int, lost: int) -> float:
     """Exact two-sided p of McNemar's test: of the tools that changed sides, as many should gain as lose (Fay 2010)."""
     changed = gained + lost
