@@ -62,9 +62,13 @@ def committed(path: Path) -> Persona | None:
 def _path(text: str) -> Path | None:
     path = Path(text)
     try:
-        return path if path.exists() else None
+        if path.exists():
+            return path
     except (OSError, ValueError):  # too long for a name, or no name at all
         return None
+    if path.suffix == ".md" and ":" not in text:
+        raise SetupError("there is no such persona file", path=path, fix="name a file, a folder or a git revision")
+    return None
 
 
 def _here(path: Path) -> Side:

@@ -148,8 +148,9 @@ def _weights(persona: Persona, known: Candidates) -> Iterator[tuple[Kind, tuple[
     if known.lens:
         yield from known.lens.items()
         return
-    for kind in persona.lens:
-        yield kind, tuple(round(persona.lens[kind] * factor, 2) for factor in FACTORS)
+    usual = sum(persona.lens.values()) / len(persona.lens)
+    for kind, weight in persona.lens.items():
+        yield kind, tuple(round((weight or usual) * factor, 2) for factor in FACTORS)  # no multiple of 0 is another
 
 
 class _Weighed:

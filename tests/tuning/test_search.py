@@ -24,7 +24,7 @@ Named = Callable[[str], Persona]
 #: What verdicts rest on, in the tools that are drawn here; the rest says nothing of them.
 COUNTS = ("capability", "docs", "license")
 #: A few weights for each kind, so that a search is short.
-WEIGHTS = dict.fromkeys(KINDS, (0.0, 2.0))
+WEIGHTS = dict.fromkeys((*COUNTS, "limitation", "support"), (0.0, 2.0))
 
 
 def with_lens(persona: Persona, lens: dict[str, float], **fields: Any) -> Persona:
