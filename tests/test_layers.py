@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"validate", "merge", "render", "gold"}),
     # the model, and how what it says becomes a probability: fitted on cases with `gold`, in the sums of `decide`
     frozenset({"weigh", "draft", "engines", "calibrate"}),
-    frozenset({"reviewer"}),
+    frozenset({"reviewer", "distinct"}),
     frozenset({"run"}),
     # what a persona's words do to verdicts: runs it on cases, and changes it
     frozenset({"tuning"}),
