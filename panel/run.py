@@ -114,21 +114,23 @@ def compare(
         MissingAnswers: the engine is a replay, and lacks answers; every review was tried.
     """
     session = _Session(engine, prompts, Store(out), seed, loop, fresh, on_event)
-    reviews: dict[tuple[str, str], Review] = {}
-    todo: list[_Job] = []
-    for dossier in dossiers:
-        kept, jobs = session.kept(dossier, personas)
-        reviews |= kept
-        todo += jobs
-    missing: list[MissingAnswers] = []
-    for start in range(0, len(todo), AT_ONCE):
-        try:
-            reviews |= session.review(todo[start : start + AT_ONCE])
-        except MissingAnswers as error:
-            missing.append(error)
-    if missing:
-        raise MissingAnswers.together(missing)
-    return session.write(dossiers, personas, reviews)
+    return session.write(dossiers, personas, session.reviews(dossiers, personas))
+
+
+def review(
+    dossiers: Sequence[Dossier],
+    personas: Sequence[Persona],
+    prompts: Prompts,
+    engine: Engine,
+    *,
+    out: Path,
+    seed: int = 0,
+    loop: Loop = "led",
+    fresh: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> dict[tuple[str, str], Review]:
+    """The reviews that `compare` would make, by tool and persona, without a record of them; raises the same."""
+    return _Session(engine, prompts, Store(out), seed, loop, fresh, on_event).reviews(dossiers, personas)
 
 
 def batch(
@@ -262,6 +264,24 @@ class _Session:
                 reviews[dossier.slug, persona.slug] = found
                 self.on_event(Event(dossier.slug, persona.slug, "reused"))
         return reviews, todo
+
+    def reviews(self, dossiers: Sequence[Dossier], personas: Sequence[Persona]) -> dict[tuple[str, str], Review]:
+        """Every review of every tool, `AT_ONCE` at a time."""
+        reviews: dict[tuple[str, str], Review] = {}
+        todo: list[_Job] = []
+        for dossier in dossiers:
+            kept, jobs = self.kept(dossier, personas)
+            reviews |= kept
+            todo += jobs
+        missing: list[MissingAnswers] = []
+        for start in range(0, len(todo), AT_ONCE):
+            try:
+                reviews |= self.review(todo[start : start + AT_ONCE])
+            except MissingAnswers as error:
+                missing.append(error)
+        if missing:
+            raise MissingAnswers.together(missing)
+        return reviews
 
     def review(self, jobs: Sequence[_Job]) -> dict[tuple[str, str], Review]:
         """One thread per review, all on one engine. Each review is stored the moment it is finished."""

@@ -17,14 +17,13 @@ from panel.cli.options import (
     ModelChoice,
     OpenOption,
     OutOption,
-    PersonasOption,
-    PromptsOption,
     QuietOption,
     RunChoice,
     engine_options,
     run_options,
     takes,
 )
+from panel.cli.tuning import personas_app
 from panel.errors import EngineError, PanelError, SetupError
 
 app = typer.Typer(
@@ -35,7 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
@@ -136,71 +134,6 @@ def render(
     if not quiet:
         for path in pages.values():
             show.line(str(path))
-
-
-@personas_app.command("list", epilog="Example: review-panel personas list")
-def personas_list(folder: PersonasOption = None) -> None:
-    """The four personas, and what each looks at."""
-    from panel.cli import show
-    from panel.personas import load_personas
-
-    show.personas(load_personas(folder))
-
-
-@personas_app.command("show", epilog="Example: review-panel personas show builder")
-def personas_show(
-    slug: Annotated[str, typer.Argument(help="builder, competitor-analyst, futurist or business-buyer.")],
-    folder: PersonasOption = None,
-) -> None:
-    """One persona: lens, beats, examples and voice."""
-    from panel.cli import show
-    from panel.personas import load_personas
-    from panel.records import strip_unprintable
-
-    found = next((p for p in load_personas(folder) if p.slug == slug), None)
-    if found is None:
-        raise SetupError(
-            f"there is no persona {strip_unprintable(slug)!r}", field="slug", fix="see: review-panel personas list"
-        )
-    show.persona(found)
-
-
-@personas_app.command("calibrate", epilog="Example: review-panel personas calibrate --model org/name")
-@takes(chosen=engine_options)
-def personas_calibrate(
-    chosen: ModelChoice,
-    cases: Annotated[Path, typer.Option("--cases", help="Folder of cases, beside it split.yaml.")] = Path(
-        "evals/cases"
-    ),
-    folder: PersonasOption = None,
-    prompts: PromptsOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Fit how a model's pulls become a probability, on the train and calibration cases; writes calibrations.yaml."""
-    from panel import engines, run
-    from panel.assets import asset_folder
-    from panel.cli import show
-    from panel.gold import load_cases
-    from panel.personas import load_personas
-    from panel.prompts import Prompts
-
-    known = load_cases(cases, "train") + load_cases(cases, "calibration")
-    panel, templates = load_personas(folder), Prompts(prompts)
-    if not known:
-        raise SetupError(
-            "there are no cases to fit on",
-            path=cases.parent / "split.yaml", field="train", fix="list some, with gold, under train or calibration",
-        )  # fmt: skip
-    with (
-        show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance,
-        contextlib.closing(engines.open_cached(chosen.engine, chosen.model, **chosen.how)) as opened,
-    ):
-        path, entries = run.calibrate(
-            panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
-        )
-    if not quiet:
-        show.calibrations(entries)
-        show.line(str(path))
 
 
 @models_app.command("list", epilog="Example: review-panel models list")

@@ -94,6 +94,11 @@ class CachedEngine:
             )
         return self._words
 
+    def load(self) -> None:
+        """Load the model before an answer is missing; in a replay there is none. Raises what opening it raises."""
+        if self._mode != "replay":
+            self._model([])
+
     def close(self) -> None:
         """Let go of the store; one that has grown beyond `MAX_BYTES` loses what was not used for longest."""
         try:
