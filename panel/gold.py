@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from panel.dossier import load_dossier
 from panel.errors import SetupError
@@ -16,6 +16,16 @@ from panel.records import PERSONA_SLUGS, Decision, Dossier, EvidenceId, PersonaS
 Part = Literal["train", "calibration", "dev", "test"]
 
 
+def _no_bool(value: object) -> object:
+    """YAML reads `yes` as true, which is equal to 1."""
+    if isinstance(value, bool):
+        raise ValueError("a sign is -1, 0 or 1; write the number")
+    return value
+
+
+Sign = Annotated[Literal[-1, 0, 1], BeforeValidator(_no_bool)]
+
+
 class Gold(BaseModel):
     """Verdicts by persona; signs (−1, 0, 1) by evidence and persona."""
 
@@ -23,11 +33,11 @@ class Gold(BaseModel):
 
     schema_: Literal["gold/1"] = Field(alias="schema")
     verdicts: dict[PersonaSlug, Decision]
-    pulls: dict[EvidenceId, dict[PersonaSlug, Literal[-1, 0, 1]]] = {}
+    pulls: dict[EvidenceId, dict[PersonaSlug, Sign]] = {}
 
 
 class Split(BaseModel):
-    """Which cases an adapter may learn from (train), decisions are fitted on (calibration), settings are chosen by
+    """Which cases may be fitted on (train; calibration, which an adapter has not learned from), settings are chosen by
     (dev), figures are reported on (test), and none of these (unused)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

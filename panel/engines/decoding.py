@@ -24,7 +24,7 @@ from panel.engines.rows import Extension, Floats, Lanes, Rows, families
 from panel.requests import Completion, GenerateRequest, ScoreRequest, Scores
 
 #: Rows in one forward pass: throughput is nearly flat beyond, memory is not.
-MAX_ROWS = 48
+MAX_ROWS = 32
 
 # ------------------------------------------------------------------------------------------------------- score
 
@@ -171,16 +171,24 @@ def generate(lanes: Lanes, codec: Codec, requests: Sequence[GenerateRequest]) ->
 
 
 def _batches(drafts: list[_Draft]) -> list[list[_Draft]]:
-    """At most `MAX_ROWS` at a time, none more than twice as long as another of its batch (the rows of a pass are
-    padded to the longest). Conversations stay together: most of their tokens are cached."""
-    batches: list[list[_Draft]] = []
+    """Batches of about one size and at most `MAX_ROWS`, where none is more than twice as long as another of its batch
+    (the rows of a pass are padded to the longest). Conversations stay together: most of their tokens are cached."""
+    alike: list[list[_Draft]] = []
     for draft in sorted(drafts, key=lambda d: (not d.request.continues, len(d.prompt), d.prompt)):
-        last = batches[-1] if batches else []
-        alike = last and last[0].request.continues == draft.request.continues
-        if alike and len(last) < MAX_ROWS and (draft.request.continues or len(draft.prompt) <= 2 * len(last[0].prompt)):
-            last.append(draft)
+        first = alike[-1][0] if alike else None
+        if (
+            first
+            and first.request.continues == draft.request.continues
+            and (draft.request.continues or len(draft.prompt) <= 2 * len(first.prompt))
+        ):
+            alike[-1].append(draft)
         else:
-            batches.append([draft])
+            alike.append([draft])
+    batches = []
+    for group in alike:
+        group.sort(key=lambda d: d.prompt)  # what starts alike stays together
+        parts = -(-len(group) // MAX_ROWS)
+        batches += [group[len(group) * k // parts : len(group) * (k + 1) // parts] for k in range(parts)]
     return batches
 
 

@@ -148,8 +148,8 @@ class Rows:
 
 
 class Lanes:
-    """Cached rows by family of requests, over one set of weights: weighing does not throw away the agents'
-    conversations, and neither do drafts.
+    """Cached rows over one set of weights: conversations that will go on have theirs, and everything else shares the
+    others, so that weighing and drafting do not throw away what agents have said.
 
     Args:
         new_forward: makes a `Forward` with a cache of its own.
@@ -157,21 +157,20 @@ class Lanes:
 
     def __init__(self, new_forward: Callable[[], Forward]) -> None:
         self._new_forward = new_forward
-        self._rows: dict[str, Rows] = {}
-
-    def rows(self, key: str) -> Rows:
-        """The rows of the family that the request `key` belongs to."""
-        family = key.split("/", 1)[0]
-        if family not in self._rows:
-            self._rows[family] = Rows(self._new_forward())
-        return self._rows[family]
+        self._rows: dict[bool, Rows] = {}
 
     def families(self, requests: Sequence[Request]) -> list[tuple[Rows, list[int]]]:
-        """For each family its rows and the positions of its requests."""
-        found: dict[str, list[int]] = {}
+        """For each family of requests (the first part of their keys) its rows and the positions of its requests."""
+        found: dict[tuple[bool, str], list[int]] = {}
         for position, request in enumerate(requests):
-            found.setdefault(request.key.split("/", 1)[0], []).append(position)
-        return [(self.rows(family), positions) for family, positions in sorted(found.items())]
+            goes_on = isinstance(request, GenerateRequest) and request.continues
+            found.setdefault((goes_on, request.key.split("/", 1)[0]), []).append(position)
+        return [(self._of(goes_on), positions) for (goes_on, _), positions in sorted(found.items())]
+
+    def _of(self, goes_on: bool) -> Rows:
+        if goes_on not in self._rows:
+            self._rows[goes_on] = Rows(self._new_forward())
+        return self._rows[goes_on]
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:

@@ -404,8 +404,8 @@ def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
     refused(f"{gold}:", "[verdicts.futurist]", "'maybe' is not known here")
     gold.unlink()
     refused(f"{gold}: there is no such gold file")
-    (cases.parent / "split.yaml").write_text("train: [tool-0]\ndev: []\ntest: []\n", encoding="utf-8")
-    refused(str(cases.parent / "split.yaml"), "[calibration]", "there are no cases to fit on")
+    (cases.parent / "split.yaml").write_text("train: []\ndev: []\ntest: []\n", encoding="utf-8")
+    refused(str(cases.parent / "split.yaml"), "[train]", "there are no cases to fit on")
     (cases.parent / "split.yaml").unlink()
     refused(f"{cases.parent / 'split.yaml'}: there is no such split")
     # by default the cases are those of a checkout
@@ -446,7 +446,7 @@ def test_models_are_listed(command: Command, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("fits", [True, False])
 def test_the_doctor_says_what_is_missing(command: Command, monkeypatch: pytest.MonkeyPatch, fits: bool) -> None:
     checks = [Check("python", True, "3.11"), Check("memory", fits, "needs 2 GB", "choose a smaller model")]
-    monkeypatch.setattr(panel.engines.memory, "doctor", lambda model, engine: checks)
+    monkeypatch.setattr(panel.engines.memory, "doctor", lambda model, engine, server: checks)
     ran = command("models", "doctor")
     assert ran.code == (0 if fits else 2)
     assert "✓ python: 3.11\n" in ran.out
@@ -471,7 +471,7 @@ def test_pulling_what_is_there_does_nothing(command: Command) -> None:
     "words",
     [
         "compare", "review", "render", "personas list", "personas show", "personas calibrate", "models list",
-        "models pull", "models doctor",
+        "models pull", "models doctor", "eval stability", "eval gold", "eval gate", "eval bless",
     ],
 )  # fmt: skip
 def test_every_command_has_an_example_that_it_understands(command: Command, words: str) -> None:
@@ -489,7 +489,7 @@ def test_every_command_has_an_example_that_it_understands(command: Command, word
 def test_help_names_every_command(command: Command) -> None:
     ran = command("--help")
     assert ran.code == 0
-    for name in ("compare", "review", "render", "personas", "models"):
+    for name in ("compare", "review", "render", "personas", "models", "eval"):
         assert re.search(rf"│ {name} +\w", ran.out)
 
 
