@@ -499,17 +499,30 @@ def test_llama_cpp_without_a_gguf_is_listed(tmp_path: Path) -> None:
 
 
 def test_an_installed_copy_says_that_it_needs_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from panel.cli.bench import _checkout_module
+    from panel.cli import measurements
     from panel.errors import SetupError
 
-    monkeypatch.setattr("importlib.import_module", lambda _: SimpleNamespace(__file__=str(tmp_path / "__init__.py")))
-    with pytest.raises(SetupError, match="needs a checkout"):
-        _checkout_module("evals.bench.command")
+    fake = SimpleNamespace(__file__=str(tmp_path / "__init__.py"), app=None)
+    monkeypatch.setattr(measurements, "import_module", lambda _: fake)
+    with pytest.raises(SetupError, match="run it in a checkout"):
+        measurements._measurement("evals.bench.cli", "bench")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from panel.cli import measurements
+    from panel.errors import SetupError
+
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr(measurements, "import_module", missing)
+    with pytest.raises(SetupError, match="need scipy"):
+        measurements._measurement("evals.cli", "eval")
 
 
 def test_help_tells_of_the_command() -> None:
     from panel.cli.app import app
 
-    done = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
-    assert "--minutes" in done.output
+    assert "bench" in done.output

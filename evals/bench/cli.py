@@ -1,17 +1,19 @@
-"""`review-panel bench`: the command line of evals/bench, which only a checkout has."""
+"""`review-panel bench`: the command line of the benchmark, which `panel.cli` loads when it is asked for."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from panel.errors import SetupError
+from evals.bench import command
+
+app = typer.Typer(name="bench", add_completion=False, pretty_exceptions_enable=False)
 
 
+@app.command(epilog="Example: review-panel bench --minutes 1")
 def bench(
     tools: Annotated[int, typer.Option("--tools", min=1, max=40, help="Tools that are reviewed, two at a time.")] = 6,
     engine: Annotated[
@@ -47,27 +49,11 @@ def bench(
 
     Needs a checkout. About twelve minutes on two quiet cores.
     """
-    found = _checkout_module("evals.bench.command")
-    options = found.Options(
+    options = command.Options(
         tools=tools, engines=tuple(engine or ("openvino", "transformers")), model=model, seed=seed, minutes=minutes,
         reviews=reviews,
         # not resolved: the interpreter of an environment is a link out of it
         pythons=tuple(Path(os.path.abspath(path)) for path in python or ()),
         gguf=gguf, only=tuple(only or ()), out=out, as_json=as_json, plot=plot,
     )  # fmt: skip
-    found.bench(options)
-
-
-def _checkout_module(name: str) -> Any:
-    """A module of `evals`, by name: this package never imports it, and an installed one does not bring its cases."""
-    problem = SetupError(
-        "this command needs a checkout of the project, with its folder evals",
-        fix="clone the repository, and run it there",
-    )
-    try:
-        root = Path(str(importlib.import_module("evals").__file__)).parent
-    except ModuleNotFoundError as error:
-        raise problem from error
-    if not (root / "cases").is_dir():
-        raise problem
-    return importlib.import_module(name)
+    command.bench(options)
