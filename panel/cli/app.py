@@ -11,6 +11,7 @@ import typer
 
 from panel.cli.batch import batch
 from panel.cli.cache import cache_app
+from panel.cli.measurements import mount
 from panel.cli.options import (
     DEFAULT_OUT,
     JsonOption,
@@ -180,30 +181,7 @@ def models_doctor(chosen: ModelChoice, as_json: JsonOption = False) -> None:
         raise typer.Exit(2)
 
 
-@app.command(
-    "eval",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Example: review-panel eval stability --part dev",
-)
-def evaluate(context: typer.Context) -> None:
-    """How right and how stable the panel is, over the cases of a checkout: stability, gold, gate, bless."""
-    from importlib import import_module
-
-    # by name: the panel must work, and be read, without its measurements
-    try:
-        measurements = import_module("evals.cli")
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] != "evals":
-            raise SetupError(
-                f"the measurements need {error.name}", field="eval", fix="pip install 'review-panel[evals]'"
-            ) from error
-        raise SetupError(
-            "the measurements and their cases are not here", field="eval", fix="run it in a checkout"
-        ) from error
-    if not measurements.CASES.is_dir():
-        raise SetupError("the cases are not here", path=measurements.CASES, fix="run it in a checkout")
-    measurements.app(args=context.args, prog_name="review-panel eval")
+mount(app)
 
 
 def main() -> None:
