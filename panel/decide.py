@@ -62,7 +62,8 @@ def distinct_facts(
         # the fullest wording speaks for the group, so that a copy in fewer words changes nothing
         item = min(group, key=lambda e: (-len(e.text), e.text, e.kind, by_id[e.id]))
         pull = by_id[item.id]
-        found.append((item.kind, min(max(abs(pull) - deadband, 0.0), LIMIT), pull > 0))
+        size = min(max(abs(pull) - deadband, 0.0), LIMIT)
+        found.append((item.kind, size, pull > 0))
     return found
 
 

@@ -30,7 +30,7 @@ from tests.evals.judges import alike, write_cases
 from tests.evals.world import engine, judged, plant, world, write_probes
 
 PATCH = pytest.MonkeyPatch
-FIRST_WEIGHS_MORE = ("weight = persona.lens", "weight = (1.5 if item.id == 'E1' else 1) * persona.lens")
+FIRST_WEIGHS_MORE = ("size = min(", "size = (1.5 if item.id == 'E1' else 1) * min(")
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,7 @@ def test_4_the_prior_dropped(tmp_path: Path, cases: list[Case], blessed: Baselin
 
 def test_6_order_dependence_put_back(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     """The first piece of evidence weighs half as much again."""
-    plant(
-        monkeypatch, "panel.decide", "weight = persona.lens", "weight = (1.5 if item.id == 'E1' else 1) * persona.lens"
-    )
+    plant(monkeypatch, "panel.decide", *FIRST_WEIGHS_MORE)
     said = judge(judged(tmp_path, cases, only=["order", "rerun"]), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert names(said, persona="builder", probe="order")
@@ -317,9 +315,7 @@ def test_other_cases_are_not_comparable_and_fewer_are(tmp_path: Path, cases: lis
 
 
 def test_a_baseline_that_breaks_its_promises_is_refused(tmp_path: Path, cases: list[Case], monkeypatch: PATCH) -> None:
-    plant(
-        monkeypatch, "panel.decide", "weight = persona.lens", "weight = (1.5 if item.id == 'E1' else 1) * persona.lens"
-    )
+    plant(monkeypatch, "panel.decide", *FIRST_WEIGHS_MORE)
     run = judged(tmp_path, cases[:4], only=["order"])
     with pytest.raises(SetupError, match="order"):
         bless(run, who="A", why="b")
