@@ -124,6 +124,8 @@ def check_beat(
         problems.append(f"is not supported by {', '.join(beat.cites)}")
     if _degenerate(words):
         problems.append("repeats itself")
+    else:
+        problems += _stutter(rest, cited)
     if _echo(rest, stem):
         problems.append("only repeats its opening words")
     phrase = _BOILERPLATE.search(rest)
@@ -150,6 +152,13 @@ def _degenerate(words: Sequence[str]) -> bool:
     runs = Counter(tuple(words[i : i + 3]) for i in range(len(words) - 2))
     counts = Counter(w for w in words if w not in _FUNCTION_WORDS)
     return any(n > 1 for n in runs.values()) or any(n > 2 for n in counts.values())
+
+
+def _stutter(rest: str, cited: Sequence[Evidence]) -> list[str]:
+    """Words that come more often than in the evidence: "tables deleted on the upgrade to 0.9 deleted"."""
+    known = Counter(content_words(" ".join(item.text for item in cited)))
+    again = [word for word, count in Counter(content_words(rest)).items() if count > max(1, known[word])]
+    return [f"says {', '.join(again)} more often than its evidence"] if again else []
 
 
 def _echo(rest: str, stem: str) -> bool:

@@ -55,6 +55,9 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "repeats itself": (
         " queries run in parallel and queries run in parallel.", "E1", " queries run in parallel across every core.",
     ),
+    "says cor more often than its evidence": (
+        " every core runs queries in parallel across every core.", "E1", " every core runs queries in parallel.",
+    ),
     "turns the sense of E8 around": (
         " somebody outside the team has audited the encryption.", "E8",
         " nobody outside the team has audited the encryption.",
@@ -154,7 +157,7 @@ def test_a_name_may_come_from_any_piece_that_is_cited(check: Callable[..., list[
         ("cutting-edge", "on the edge"),
         ("state of the art", "in a state"),
         ("a game changer", "a changer"),
-        ("a wide range of cores", "a range of cores"),
+        ("a wide range of ports", "a range of ports"),
         ("which plays a crucial role", "which plays"),
         ("which makes it easy", "which makes them easy"),
         ("to meet the needs of its users", "for its users"),

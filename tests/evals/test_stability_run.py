@@ -207,19 +207,6 @@ def test_mistakes_of_the_command_line_are_set_up_errors(command: Callable[..., o
         assert says in str(done.exception)
 
 
-def test_without_a_checkout_there_is_nothing_to_measure(
-    command: Callable[..., object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(cli, "CASES", tmp_path / "nowhere")
-    done = command("gold")
-    assert isinstance(done.exception, SetupError)
-    assert "run it in a checkout" in str(done.exception)
-    monkeypatch.setitem(__import__("sys").modules, "evals.cli", None)
-    done = command("gold")
-    assert isinstance(done.exception, SetupError)
-    assert "run it in a checkout" in str(done.exception)
-
-
 @pytest.mark.model
 def test_the_embedded_model_on_one_case(tmp_path: Path) -> None:
     """The real thing: the tool as written, again in other batches, and in other orders."""
