@@ -35,12 +35,14 @@ AT_ONCE = 8
 class Event:
     """Something that a person watching would like to know.
 
-    `what` is the name of the tool that was called, or `started`, `reused`, `scored`, `unscored`.
+    `what` is the name of the tool that was called, or `started`, `reused`, `scored`, `unscored`; `about` what it was
+    called with: the ids that were read, the words that were looked up.
     """
 
     tool: str
     persona: str
     what: str
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,28 @@ def compare(
     return Outcome(record, write_pages(record, store.comparison_folder(record)))
 
 
+def review_again(
+    dossier: Dossier,
+    persona: Persona,
+    prompts: Prompts,
+    engine: Engine,
+    *,
+    out: Path,
+    seed: int,
+    loop: Loop = "led",
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Review:
+    """One review made anew, whatever is kept; it is kept as well, but no record and no page is written.
+
+    Raises:
+        SetupError: `out` cannot be written.
+        EngineError: the engine failed.
+    """
+    key = review_key(provenance_of(engine, prompts, dossier, persona, seed, loop), loop)
+    jobs = [_Job(dossier, persona, key)]
+    return _review_side_by_side(jobs, engine, prompts, Store(out), seed, loop, on_event)[dossier.slug, persona.slug]
+
+
 def calibrate_for(
     personas: Sequence[Persona], prompts: Prompts, engine: Engine, folder: Path | None = None
 ) -> list[Persona]:
@@ -182,8 +206,8 @@ def _review_side_by_side(
     def work(job: _Job) -> None:
         tool, persona = job.dossier.slug, job.persona.slug
 
-        def step(name: str) -> None:
-            on_event(Event(tool, persona, name))
+        def step(name: str, about: tuple[str, ...] = ()) -> None:
+            on_event(Event(tool, persona, name, about))
 
         try:
             with scheduler.seat():

@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"weigh", "draft", "engines", "calibrate"}),
     frozenset({"reviewer"}),
     frozenset({"run"}),
+    frozenset({"desk"}),
     frozenset({"cli"}),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

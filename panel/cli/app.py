@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from panel.cli import desk
 from panel.errors import EngineError, PanelError, SetupError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
+app.add_typer(desk.app, name="desk")
 
 EngineOption = Annotated[str, typer.Option("--engine", help="openvino (CPU) or transformers (CPU, GPU; needs torch).")]
 ModelOption = Annotated[

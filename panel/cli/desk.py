@@ -1,0 +1,140 @@
+"""`review-panel desk`: the editors' desk, and who may use it."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from panel.errors import SetupError
+
+if TYPE_CHECKING:
+    from panel.desk import DeskStore
+
+app = typer.Typer(help="The editors' desk: read, correct, decide, approve, publish.", invoke_without_command=True)
+user_app = typer.Typer(help="Who may use a desk that is open to a network.", no_args_is_help=True)
+app.add_typer(user_app, name="user")
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of the records; the desk keeps its state there.")]
+DEFAULT_OUT = Path("outputs")
+
+
+def _store(out: Path, site: Path | None = None, personas: Path | None = None) -> DeskStore:
+    try:
+        import argon2  # noqa: F401
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise SetupError(
+            f"the desk needs the package {error.name}", field="desk", fix="pip install 'review-panel[desk]'"
+        ) from error
+    from panel.desk import DeskStore
+    from panel.personas import load_personas
+
+    return DeskStore(out, site=site, personas=load_personas(personas))
+
+
+@app.callback(epilog="Example: review-panel desk --open")
+def desk(
+    context: typer.Context,
+    out: OutOption = DEFAULT_OUT,
+    site: Annotated[
+        Path | None, typer.Option("--site", help="Folder that is published to; default: site, in --out.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; anything but this machine demands users with passwords.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8765,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Host name that the desk answers to, with its port if unusual.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option("--certificate", help="TLS certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="The certificate's private key (PEM).")] = None,
+    editor: Annotated[
+        str | None, typer.Option("--editor", help="Your name, as pages name who answers for them; default: login name.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="openvino or transformers.")] = "openvino",
+    model: Annotated[str, typer.Option("--model", help="As in: review-panel compare.")] = "embedded",
+    personas: Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")] = None,
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Open the editors' desk in a browser. The address that is printed lets one person in, once."""
+    if context.invoked_subcommand is not None:
+        return
+    from panel.cli import show
+    from panel.requests import Engine
+
+    store = _store(out, site, personas)
+    from panel.desk.web.serve import Address, serve
+
+    def opens() -> Engine:
+        from panel.engines import open_engine
+
+        return open_engine(engine, model, offline=offline)
+
+    def opened(address: str) -> None:
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(
+        Address(host, port, tuple(name or ()), certificate, key), store, out, opens,
+        owner=editor or getpass.getuser(), say=show.note, opened=opened, personas=personas, prompts=prompts,
+    )  # fmt: skip
+
+
+@user_app.command("add", epilog="Example: review-panel desk user add Anna --role approver")
+def user_add(
+    name: Annotated[str, typer.Argument(help="As pages will name them.")],
+    role: Annotated[str, typer.Option("--role", help="editor, or approver (who may publish).")] = "editor",
+    out: OutOption = DEFAULT_OUT,
+) -> None:
+    """Add a user, or give one a new password and role. The password is asked for, or read from standard input."""
+    from panel.cli import show
+
+    if role not in ("editor", "approver"):
+        raise SetupError("there is no such role", field="--role", fix="choose editor or approver")
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != password:
+            raise SetupError("the two are not the same", field="password", fix="type it twice")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    store = _store(out)
+    try:
+        store.add_user(name, password, "approver" if role == "approver" else "editor")
+    finally:
+        store.close()
+    show.note(f"{name} may use the desk as {role}")
+
+
+@user_app.command("remove", epilog="Example: review-panel desk user remove Anna")
+def user_remove(name: Annotated[str, typer.Argument()], out: OutOption = DEFAULT_OUT) -> None:
+    """Take away somebody's access; the history keeps their name."""
+    from panel.cli import show
+
+    store = _store(out)
+    try:
+        store.remove_user(name, by=getpass.getuser())
+    finally:
+        store.close()
+    show.note(f"{name} has no access any more")
+
+
+@user_app.command("list", epilog="Example: review-panel desk user list")
+def user_list(out: OutOption = DEFAULT_OUT) -> None:
+    """Who may use the desk, and as what."""
+    from panel.cli import show
+
+    store = _store(out)
+    try:
+        for user in store.users():
+            show.line(f"{user.name}  {user.role}")
+    finally:
+        store.close()
