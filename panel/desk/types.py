@@ -19,6 +19,7 @@ from panel.records import Comparison, Decision, Dossier, Kind, PersonaSlug, Revi
 State = Literal["draft", "in review", "approved", "published", "withdrawn"]
 STATES: tuple[State, ...] = ("draft", "in review", "approved", "published", "withdrawn")
 Role = Literal["editor", "approver"]
+BlockerKind = Literal["unscored", "flagged", "ungrounded"]
 
 #: Longest texts that are taken, in characters; what is longer is refused, never cut.
 MAX_BEAT, MAX_QUOTE, MAX_REASON, MAX_SOURCE, MAX_NAME, MAX_QUERY, MAX_PASTE = 1000, 4000, 1000, 400, 60, 200, 200_000
@@ -257,7 +258,7 @@ class Blocker:
     """
 
     key: str
-    kind: Literal["unscored", "flagged", "ungrounded"]
+    kind: BlockerKind
     target: str
     tool: str
     persona: str
@@ -272,6 +273,7 @@ class DossierVersion:
 
     tool: str
     version: int
+    sha256: str
     by: str
     at: str
     note: str
