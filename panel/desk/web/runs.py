@@ -21,7 +21,7 @@ from panel.desk.types import User
 from panel.errors import DraftError, PanelError, SetupError
 from panel.personas import load_personas
 from panel.prompts import Prompts
-from panel.records import PERSONA_SLUGS, Comparison, Dossier, Persona
+from panel.records import PERSONA_SLUGS, Dossier, Persona
 from panel.requests import Engine
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Runner:
         else:
             done = run.compare(job.dossiers, personas, self._prompts, engine, out=self._outputs, on_event=event)
             self._store.sync()
-            job.result = self._slug_of(done.record)
+            job.result = done.pages["json"].parent.name  # which is the item's slug, see `panel.desk.sync`
         self._end(job, "done")
 
     def _again(self, job: Job, persona: Persona, engine: Engine, event: Callable[[Event], None]) -> None:
@@ -210,6 +210,3 @@ class Runner:
             raise DraftError([f"this try ended without a verdict: {review.reason}"])
         self._store.offer(job.item, review, dossier.slug, user=job.by, note=f"seed {seed}")
         job.result = job.item
-
-    def _slug_of(self, record: Comparison) -> str:
-        return "-vs-".join(tool.slug for tool in record.tools)
