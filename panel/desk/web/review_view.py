@@ -101,12 +101,14 @@ def review_view(item: Item) -> dict[str, Any]:
                 pulls.setdefault((place, pull.id), []).append((slug, name, pull))
             review = next((r for r in tool.reviews if r.persona == slug), None)
             beats = [(b.name, sentence(f"{target}/{b.name}")) for b in (review.beats if review else ())]
+            # all of a quote is one text only where it no longer is the sum of its beats
+            whole = None if one.in_sequence else sentence(f"{target}/quote")
             offers = item.offers.get(target, ())
             screens.append(
                 ReviewScreen(
                     anchor=f"r{place}-{slug}", target=target, tool=tool.slug, place=place, persona=slug,
                     persona_name=name, shown=one, overruled=item.overruled.get(target),
-                    quote=sentence(f"{target}/quote"),
+                    quote=whole,
                     beats=tuple((label(beat), found) for beat, found in beats if found is not None),
                     pulls=one.strong, open_offers=tuple(o for o in offers if o.state == "open"),
                     older=tuple(o for o in offers if o.state != "open"), blockers=tuple(by_target.get(target, ())),

@@ -200,9 +200,11 @@ class Runner:
 
         (dossier,) = job.dossiers
         target = f"{dossier.slug}/{persona.slug}"
-        known = self._store.item(job.item).offers.get(target, ())
+        item = self._store.item(job.item)
+        known = [offer.review for offer in item.offers.get(target, ())]
+        known += [r for t in item.draft.tools for r in t.reviews if (t.slug, r.persona) == (dossier.slug, persona.slug)]
         # a seed that no version has had: the same one would give the same review
-        seed = max((offer.review.provenance.seed for offer in known), default=0) + 1
+        seed = max((review.provenance.seed for review in known), default=0) + 1
         review = run.review_again(
             dossier, persona, self._prompts, engine, out=self._outputs, seed=seed, on_event=event
         )  # fmt: skip

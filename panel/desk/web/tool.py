@@ -68,6 +68,8 @@ def _built(values: dict[str, Any]) -> tuple[Dossier | None, tuple[FormProblem, .
     data["evidence"] = [{name: values["evidence"][place].get(name, "") for name in FACT} for place in kept]
     data["pricing"] = [{name: values["pricing"][place].get(name, "") for name in PLAN} for place in plans]
     dossier, problems = build_dossier(data)
+    if any(p.field.startswith("evidence.") for p in problems):  # a row that is wrong does not count as a row either
+        problems = tuple(p for p in problems if p.field != "evidence")
     return dossier, tuple(FormProblem(_placed(p.field, kept, plans), p.problem, p.fix) for p in problems)
 
 
