@@ -19,7 +19,7 @@ from panel.desk.types import Blocked, FieldError, Forbidden, NotFound, Stale, Wr
 from panel.desk.web import changes, enter, screens, tool, watch
 from panel.desk.web.access import Access, Session
 from panel.desk.web.context import HERE, SignedIn, SignedOut, Web, desk_of, page
-from panel.desk.web.guard import Guard
+from panel.desk.web.guard import HEADERS, Guard
 from panel.desk.web.runs import Runner
 from panel.errors import PanelError
 from panel.pages import __file__ as pages_file
@@ -153,7 +153,9 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(500)
     async def broken(request: Request, _: Exception) -> Response:
-        return await _answer(request, 500, "Something broke", "It is in the log of the desk. What was saved is safe.")
+        answer = await _answer(request, 500, "Something broke", "It is in the log of the desk. What was saved is safe.")
+        answer.headers.update(HEADERS)  # this handler stands outside the guard
+        return answer
 
 
 def _wants_json(request: Request) -> bool:

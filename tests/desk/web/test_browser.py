@@ -44,9 +44,19 @@ SLUG = "lanternfish-1-2-vs-bramble"
 
 
 @pytest.fixture
-def opens(personas: Any) -> Callable[[], Engine]:
+def opens(personas: Any, request: pytest.FixtureRequest) -> Callable[[], Engine]:
+    """A scripted engine, or the embedded model where the test asks for it."""
+    if getattr(request, "param", "scripted") == "embedded":
+        from panel.engines import open_engine
+
+        return lambda: open_engine("openvino", "embedded", offline=True)
     model = scripted.scripted_engine(personas, skips=["business-buyer"])
     return lambda: Unhurried(model._write, model._rate)
+
+
+ENGINES = pytest.mark.parametrize(
+    "opens", ["scripted", pytest.param("embedded", marks=pytest.mark.model)], indirect=True
+)
 
 
 @pytest.fixture
@@ -108,6 +118,7 @@ def waive_all(page: Any, press: Callable[[Any], None]) -> None:
     raise AssertionError("something stays in the way")
 
 
+@ENGINES
 def test_the_whole_way_by_mouse(page: Any, live: Live) -> None:
     page.get_by_role("link", name="New tool").click()
     for name, value in CARD.items():
@@ -164,7 +175,7 @@ def test_the_whole_way_by_mouse(page: Any, live: Live) -> None:
 
 
 def edit_a_quote(page: Any, live: Live) -> None:
-    sentence = page.locator('[data-review^="lanternfish-1-2/"] .sentence', has_text="every core").first
+    sentence = page.locator('[data-review^="lanternfish-1-2/"] .sentence[data-cites^="E"]').first
     target = sentence.get_attribute("data-target")
     sentence.locator(".text").hover()
     cites = (sentence.get_attribute("data-cites") or "").split()
@@ -180,29 +191,32 @@ def edit_a_quote(page: Any, live: Live) -> None:
     sentence.locator(".mirror mark.ungrounded").wait_for(state="attached")
     assert sentence.locator(".mirror mark.ungrounded").all_inner_texts() == ["7777"]
     assert sentence.locator(".findings button").inner_text() == "Confirm with a source"
-    area.fill(draft.replace("every core", "each core"))
+    final = f"{draft[:-1]}, as one would want."
+    area.fill(final)
     sentence.get_by_text("Saved", exact=True).wait_for()
     sentence.get_by_role("button", name="Done").click()
     page.wait_for_function("document.querySelector('#item') && !document.querySelector('.sentence.open')")
     page.locator(".sentence.edited").first.wait_for()
     text = live.store.item(SLUG).texts[target]
-    assert (text.draft, text.current, text.by) == (draft, draft.replace("every core", "each core"), "Anna")
+    assert (text.draft, text.current, text.by) == (draft, final, "Anna")
     page.keyboard.press("d")
     page.locator(".sentence.edited ins").first.wait_for()
-    assert page.locator(".sentence.edited del").first.inner_text().strip() == "every"
+    added = " ".join(page.locator(".sentence.edited ins").all_inner_texts())
+    assert "as one would want" in " ".join(added.split())
     page.keyboard.press("d")
     page.wait_for_function("!document.querySelector('.sentence ins')")
 
 
 def overrule(page: Any) -> None:
     review = page.locator('[data-review="lanternfish-1-2/business-buyer"]')
-    assert review.locator(".verdict .badge").inner_text() == "Skip"
+    before = review.locator(".verdict .badge").inner_text()
+    after = "Skip" if before == "Ship" else "Ship"
     review.get_by_role("button", name="Overrule").click()
-    page.locator("dialog[open] [value=ship]").check()
+    page.locator(f"dialog[open] [value={after.lower()}]").check()
     page.locator("dialog[open] textarea").fill("The price fits the budget.")
     page.locator("dialog[open] button.primary").click()
     review.get_by_text("verdict of Anna").wait_for()
-    assert review.locator(".verdict .badge").inner_text() == "Ship"
+    assert review.locator(".verdict .badge").inner_text() == after
     assert "The price fits the budget." in review.inner_text()
 
 
@@ -241,6 +255,7 @@ class Keys:
         raise AssertionError(f"the focus never comes to {selector}")
 
 
+@ENGINES
 def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys = Keys(page)
     keys.press("?")
@@ -280,7 +295,7 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     page.wait_for_function("document.activeElement.tagName === 'TEXTAREA'")
     draft = page.evaluate("document.activeElement.value")
     keys.press("Control+a")
-    keys.write(draft.replace("machine", "computer") if "machine" in draft else f"{draft[:-1]} too.")
+    keys.write(f"{draft[:-1]}, as one would want.")
     page.wait_for_function("document.querySelector('.sentence.open .saved').textContent === 'Saved'")
     keys.press("Escape")
     page.locator(".sentence.edited").first.wait_for()

@@ -141,6 +141,17 @@ def test_what_every_answer_says(anna: Editor, stranger: TestClient) -> None:
     assert re.search(r"default-src 'none'; style-src 'sha256-[\w+/=]+';", shown)
 
 
+def test_what_breaks_says_no_more_than_that(anna: Editor, monkeypatch: pytest.MonkeyPatch, store: DeskStore) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a secret of the inside")
+
+    monkeypatch.setattr(store, "queue", broken)
+    answer = anna.get("/")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.headers["content-security-policy"] == POLICY
+
+
 def test_no_page_needs_an_inline_script_or_style(anna: Editor) -> None:
     for path in ("/", f"/items/{PAIR}", "/new", "/runs", "/statistics", "/history", f"/items/{PAIR}/history"):
         text = anna.get(path).text
