@@ -19,6 +19,7 @@ _MOST, _SHORTEST, _LONGEST = 80, 4, 400  # candidates; words, characters of one
 
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _TAG = re.compile(r"<[/!]?[A-Za-z][^<>]{0,300}>|<!--.{0,300}?-->", re.DOTALL)
+_CODE = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _IMAGE = re.compile(r"!\[[^\[\]\n]{0,200}\]\([^()\n]{0,300}\)")
 _LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\([^()\n]{0,300}\)")
 _MARKUP = re.compile(r"\*\*|__|`|(?<!\w)\*|\*(?!\w)")
@@ -90,7 +91,8 @@ def candidates(text: str, *, first_id: int = 1) -> Cut:
     proposed: list[Candidate] = []
     dropped: list[tuple[str, str]] = []
     seen: set[str] = set()
-    for sentence, listed in _sentences(strip_unprintable(html.unescape(text[:MAX_PASTE]))):
+    found = _sentences(strip_unprintable(html.unescape(text[:MAX_PASTE])))
+    for sentence, listed in found[:-1] if len(text) > MAX_PASTE else found:  # the last was cut through
         folded = sentence.rstrip(".").casefold()
         if folded in seen:
             continue
@@ -113,7 +115,8 @@ def kind_of(sentence: str) -> Kind:
 
 def _sentences(text: str) -> list[tuple[str, bool]]:
     """Sentences without markup, each with whether it was an item of a list."""
-    text = _TAG.sub("\n", _IMAGE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    text = _without_code(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _TAG.sub("\n", _IMAGE.sub("", text))
     blocks: list[tuple[list[str], bool]] = [([], False)]
     fenced = False
     for raw in text.split("\n"):
@@ -136,6 +139,16 @@ def _sentences(text: str) -> list[tuple[str, bool]]:
             plain = re.sub(r"\s+", " ", _MARKUP.sub("", _LINK.sub(r"\1", part))).strip()
             found += [(sentence.strip(), listed) for sentence in _SENTENCE.split(plain) if sentence.strip()]
     return found
+
+
+def _without_code(text: str) -> str:
+    """`text` without what stands between the tags of scripts and style sheets; found by hand, in one pass."""
+    kept, place = [], 0
+    while opened := _CODE.search(text, place):
+        kept.append(text[place : opened.start()])
+        closed = re.compile(rf"</{opened.group(1)}\b", re.IGNORECASE).search(text, opened.end())
+        place = closed.end() if closed else len(text)
+    return "".join([*kept, text[place:]])
 
 
 def _why_not(sentence: str, *, listed: bool) -> str | None:

@@ -6,15 +6,18 @@ because an editor's page asks for the same sentences again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any, TypeVar
 
 from panel.desk.types import MAX_QUOTE, Checked, DossierVersion, Span
 from panel.draft import stems_of
 from panel.grounding import Grounds, find_ungrounded, grounds
 from panel.records import Beat, Decision, Persona, Review
 from panel.validate import check_beat, check_review
+
+Known = TypeVar("Known")
 
 _REMEMBERED = 20_000  # texts checked; a few megabytes
 
@@ -33,8 +36,7 @@ class Checker:
 
     def __init__(self, personas: Sequence[Persona]) -> None:
         self.personas: dict[str, Persona] = {persona.slug: persona for persona in personas}
-        self._checked: dict[tuple[object, ...], Checked] = {}
-        self._grounds: dict[tuple[object, ...], Grounds] = {}
+        self._checked: dict[tuple[object, ...], Any] = {}
 
     def beat(
         self, persona: str, version: DossierVersion | None, beat: Beat, *, machine: bool, before: Sequence[str] = ()
@@ -51,7 +53,7 @@ class Checker:
         return self._remember(key, lambda: self._beat(persona, version, beat, machine, before))
 
     def _beat(self, persona: str, version: DossierVersion, beat: Beat, machine: bool, before: Sequence[str]) -> Checked:
-        stems = self._stems(persona, version, beat.name)
+        stems = self._openings(persona, version, beat.name)
         evidence = {item.id: item for item in version.dossier.evidence}
         if not machine:
             beat = beat.model_copy(update={"verbatim": False, "silent": False})
@@ -68,8 +70,8 @@ class Checker:
         """A quote that an editor wrote as a whole, against all of the dossier."""
         if version is None or len(text) > MAX_QUOTE:
             return Checked((), (NO_DOSSIER if version is None else TOO_LONG,))
-        spec = self.personas.get(persona)
-        stems = [stem for beat in spec.beats for stem in self._stems(persona, version, beat.name)] if spec else []
+        by_beat = self._stems(persona, version).values()
+        stems = [stem for by_decision in by_beat for each in by_decision.values() for stem in each]
         whole = self._ground(persona, version, None)
         return Checked(_spans(text, stems, whole, whole, ""), ())
 
@@ -85,42 +87,50 @@ class Checker:
 
     def review(self, review: Review, version: DossierVersion | None) -> dict[str, tuple[str, ...]]:
         """What is wrong with a review as a whole, by beat ("" for all of it): beats missing, or arguing otherwise."""
-        persona = self.personas.get(review.persona)
-        if persona is None or version is None or review.decision is None:
+        persona, decision = self.personas.get(review.persona), review.decision
+        if persona is None or version is None or decision is None:
             return {}
-        stems: dict[str, str] = {}
-        for beat in review.beats:
-            spec = next((spec for spec in persona.beats if spec.name == beat.name), None)
-            by_decision: Mapping[Decision, tuple[str, ...]] = stems_of(spec, version.dossier) if spec else {}
-            own = by_decision.get(review.decision, ())
-            opposed = [stem for decision, each in by_decision.items() if decision != review.decision for stem in each]
-            # an editor may open a sentence with any words, but not with those of the other decision
-            against = _opening(beat.text, opposed) and not _opening(beat.text, own)
-            stems[beat.name] = own[0] if against and own else _opening(beat.text, own)
-        found: dict[str, tuple[str, ...]] = {}
-        pulls = {pull.evidence: pull.log_odds for pull in review.pulls}
-        for problem in check_review(persona, review.decision, stems, review.beats, pulls):
-            found[problem.beat] = (*found.get(problem.beat, ()), problem.message)
-        return found
+        pulls = tuple((pull.evidence, pull.log_odds) for pull in review.pulls)
+        said = tuple((beat.name, beat.text, beat.cites) for beat in review.beats)
+        key = (review.persona, version.sha256, decision, said, pulls)
 
-    def _stems(self, persona: str, version: DossierVersion, beat: str) -> list[str]:
+        def work() -> dict[str, tuple[str, ...]]:
+            known = self._stems(review.persona, version)
+            stems: dict[str, str] = {}
+            for beat in review.beats:
+                by_decision = known.get(beat.name, {})
+                own = by_decision.get(decision, ())
+                opposed = [stem for other, each in by_decision.items() if other != decision for stem in each]
+                # an editor may open a sentence with any words, but not with those of the other decision
+                against = _opening(beat.text, opposed) and not _opening(beat.text, own)
+                stems[beat.name] = own[0] if against and own else _opening(beat.text, own)
+            found: dict[str, tuple[str, ...]] = {}
+            for problem in check_review(persona, decision, stems, review.beats, dict(pulls)):
+                found[problem.beat] = (*found.get(problem.beat, ()), problem.message)
+            return found
+
+        return self._remember(key, work)
+
+    def _openings(self, persona: str, version: DossierVersion, beat: str) -> list[str]:
+        """Everything that a reviewer may open this beat with, whatever its decision."""
+        return [stem for stems in self._stems(persona, version).get(beat, {}).values() for stem in stems]
+
+    def _stems(self, persona: str, version: DossierVersion) -> dict[str, dict[Decision, tuple[str, ...]]]:
+        """By beat and decision; nothing for a persona that is not of this panel."""
         known = self.personas.get(persona)
-        specs = [spec for spec in known.beats if spec.name == beat] if known else []
-        return [stem for spec in specs for stems in stems_of(spec, version.dossier).values() for stem in stems]
+        return self._remember(
+            ("stems", persona, version.sha256),
+            lambda: {spec.name: stems_of(spec, version.dossier) for spec in known.beats} if known else {},
+        )
 
     def _ground(self, persona: str, version: DossierVersion, cites: tuple[str, ...] | None) -> Grounds:
-        key = (persona, version.sha256, cites)
-        found = self._grounds.get(key)
-        if found is None:
-            known = self.personas.get(persona) or next(iter(self.personas.values()))
-            found = grounds(version.dossier, known, _ordinary(), cites)
-            if len(self._grounds) >= _REMEMBERED:
-                self._grounds.clear()
-            self._grounds[key] = found
-        return found
+        known = self.personas.get(persona) or next(iter(self.personas.values()))
+        return self._remember(
+            ("grounds", persona, version.sha256, cites), lambda: grounds(version.dossier, known, _ordinary(), cites)
+        )
 
-    def _remember(self, key: tuple[object, ...], work: Callable[[], Checked]) -> Checked:
-        found = self._checked.get(key)
+    def _remember(self, key: tuple[object, ...], work: Callable[[], Known]) -> Known:
+        found: Known | None = self._checked.get(key)
         if found is None:
             found = work()
             if len(self._checked) >= _REMEMBERED:

@@ -84,9 +84,7 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
-        for pragma in (
-            "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF",
-        ):  # fmt: skip
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -100,19 +98,28 @@ def _engine(path: Path) -> Engine:
 def _migrate(engine: Engine, path: Path, migrations: Sequence[Sequence[str]]) -> None:
     """Run the migrations that the file lacks, each in one transaction with its new `user_version`."""
     with engine.connect() as connection:
+        with connection.begin():
+            _version(connection, path, len(migrations))
+        # stays with the file, and cannot be set in a transaction; another program's file was refused above
+        connection.connection.execute("PRAGMA journal_mode=WAL")
         connection = connection.execution_options(desk_writes=True)
         while True:
             with connection.begin():  # the version is read under the lock: two processes may open the file at once
-                version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-                if version > len(migrations):
-                    raise SetupError(
-                        f"the file is of version {version}, and this program knows {len(migrations)}",
-                        path=path, fix="use the newer program that wrote it",
-                    )  # fmt: skip
-                if version == 0 and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
-                    raise SetupError("this is another program's file", path=path, fix="move it away")
+                version = _version(connection, path, len(migrations))
                 if version == len(migrations):
                     return
                 for statement in migrations[version]:
                     connection.exec_driver_sql(statement)
                 connection.exec_driver_sql(f"PRAGMA user_version = {version + 1}")
+
+
+def _version(connection: Connection, path: Path, known: int) -> int:
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if version > known:
+        raise SetupError(
+            f"the file is of version {version}, and this program knows {known}",
+            path=path, fix="use the newer program that wrote it",
+        )  # fmt: skip
+    if version == 0 and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+        raise SetupError("this is another program's file", path=path, fix="move it away")
+    return version

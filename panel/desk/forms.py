@@ -38,7 +38,11 @@ def build_dossier(form: Mapping[str, Any]) -> tuple[Dossier | None, tuple[FormPr
     try:
         return Dossier.model_validate(data), ()
     except ValidationError as error:
-        found = (explain(problem, Dossier) for problem in error.errors(include_url=False))
+        problems = error.errors(include_url=False)
+        inside = {problem["loc"][0] for problem in problems if len(problem["loc"]) > 1}
+        # a list is also called too short for want of the rows that are wrong, which are told one by one
+        told = (p for p in problems if p["type"] != "too_short" or p["loc"][0] not in inside)
+        found = (explain(problem, Dossier) for problem in told)
         return None, tuple(
             FormProblem(strip_unprintable(_in_form(field, rows)), strip_unprintable(message), strip_unprintable(fix))
             for field, message, fix in found

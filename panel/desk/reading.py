@@ -9,6 +9,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,13 @@ def dossier_by(
 
 
 def as_version(row: Mapping[str, Any]) -> DossierVersion:
-    dossier = Dossier.model_validate_json(row["json"])
+    dossier = _dossier(row["json"])
     return DossierVersion(row["tool"], row["version"], row["sha256"], row["by"], row["at"], row["note"], dossier)
+
+
+@lru_cache(maxsize=512)
+def _dossier(text_: str) -> Dossier:
+    return Dossier.model_validate_json(text_)
 
 
 def keep_dossier(
