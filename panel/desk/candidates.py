@@ -38,7 +38,7 @@ _IMPERATIVE = re.compile(
 )
 _NAVIGATION = re.compile(
     r"\b(?:sign (?:in|up)|log ?in|cookie|all rights reserved|privacy policy|terms of (?:use|service)|newsletter|"
-    r"back to top|table of contents|read more|learn more|skip to|menu|breadcrumb|©|copyright \d{4})",
+    r"back to top|table of contents|read more|learn more|skip to|menu|breadcrumb|copyright \d{4})|©",
     re.IGNORECASE,
 )
 _MARKETING = re.compile(

@@ -23,7 +23,7 @@ from panel.requests import Completion, Engine, GenerateRequest
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 #: Milliseconds that a browser waits for what must come; long, because a busy machine is no fault of what is tested.
-PATIENCE = 300_000
+PATIENCE = 1_200_000
 
 
 class Unhurried(ScriptedEngine):

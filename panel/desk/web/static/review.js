@@ -475,8 +475,13 @@ if (before?.base === base) {
   const sentence = sentences.find((one) => one.dataset.target === before.target);
   if (sentence) $(".text", sentence).focus({ preventScroll: true });
   if (before.d) toggleDifferences();
-} else if (location.hash === "#edit" && sentences.length) open(sentences.find((one) => one.closest("[data-review]")) ?? sentences[0]);
-else if (location.hash === "#approve") ($("#approve:enabled") ?? $("#publish") ?? $("[data-blocker]"))?.focus();
-else if (location.hash === "#regenerate") $("[data-regenerate] button")?.focus();
-else if (location.hash === "#overrule") $("[data-overrule]")?.focus();
+} else asked();
+/** What the queue's keys ask for. */
+function asked() {
+  if (location.hash === "#edit" && editable) open(sentences.find((one) => one.closest("[data-review]")) ?? sentences[0]);
+  else if (location.hash === "#approve") ($("#approve:enabled") ?? $("#publish") ?? $("[data-blocker]"))?.focus();
+  else if (location.hash === "#regenerate") $("[data-regenerate] button")?.focus();
+  else if (location.hash === "#overrule") $("[data-overrule]")?.focus();
+}
+addEventListener("hashchange", asked);
 if ($("[data-notice]")) history.replaceState(null, "", base);
