@@ -3,6 +3,7 @@
 #   make demo         the comparison of the README, from nothing: packages, model, page
 #   make test         the tests, without PyTorch (the embedded model is fetched first, with and without its adapter)
 #   make test-torch   the tests that need PyTorch, in an environment of their own
+#   make test-server  the panel through a llama.cpp server, which compiles for five minutes (needs a C++ compiler, CMake)
 #   make lint         ruff and mypy
 #   make adapter      train the adapter of the embedded model again, calibrate, and measure (about an hour)
 #   make lock         resolve requirements/*.txt anew from pyproject.toml (needs uv)
@@ -14,6 +15,7 @@ PYTHON ?= python3
 UV ?= uv
 VENV := .venv
 TORCH_VENV := .venv-torch
+SERVER_VENV := .venv-server
 CASES := evals/cases/smolagents-2 evals/cases/mistral-3b
 
 # pip as it is configured on this machine; a locked file is installed only with the hash that the lock names
@@ -24,11 +26,11 @@ BIN := Scripts
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint adapter lock clean model base-model
+.PHONY: help demo test test-torch test-server lint adapter lock clean model base-model
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 demo: $(VENV)/.demo model
 	$(VENV)/$(BIN)/review-panel compare $(CASES) --open
@@ -36,13 +38,17 @@ demo: $(VENV)/.demo model
 # In two processes: a test that presses Ctrl-C does not share one with native libraries. Where an OpenVINO engine was
 # loaded and freed before, the signal ends the process with a segmentation fault (in a run, the engine is never freed).
 test: $(VENV)/.dev model base-model
-	$(VENV)/$(BIN)/python -m pytest -m "not torch and not model and not browser"
+	$(VENV)/$(BIN)/python -m pytest -m "not torch and not model and not browser and not server"
 	$(VENV)/$(BIN)/python -m pytest -m "(model or browser) and not torch"
 
 test-torch: $(TORCH_VENV)/.torch
 	$(TORCH_VENV)/$(BIN)/review-panel models pull embedded
 	$(TORCH_VENV)/$(BIN)/review-panel models pull embedded-base
 	$(TORCH_VENV)/$(BIN)/python -m pytest -m torch
+
+# The tests run in the environment of `make test`; only the server is in its own.
+test-server: $(VENV)/.dev $(SERVER_VENV)/.server base-model
+	$(VENV)/$(BIN)/python -m pytest -m server
 
 lint: $(VENV)/.dev
 	$(VENV)/$(BIN)/ruff check .
@@ -99,10 +105,18 @@ $(TORCH_VENV)/.torch: requirements/torch.txt requirements/dev.txt pyproject.toml
 	$(call install_us,$(TORCH_VENV))
 	@touch $@
 
+# From source: there are no wheels of it, and its build wants the machine's own compiler.
+$(SERVER_VENV)/.server: requirements/server.txt
+	$(call fresh_venv,$(SERVER_VENV))
+	@echo "compiling the llama.cpp server into $(SERVER_VENV) (about five minutes)"
+	$(SERVER_VENV)/$(BIN)/python $(INSTALL) -r requirements/server.txt
+	@touch $@
+
 # -------------------------------------------------------------------------------------------------------- lock
 # demo.txt: what a run needs, and what builds this package. dev.txt: that and the tools. Both for every system, with
 # hashes. torch.txt: only what PyTorch adds, without hashes (a local build of it has its own) and without the GPU
-# libraries that the registry's Linux build asks for: pip adds them where that build is taken.
+# libraries that the registry's Linux build asks for: pip adds them where that build is taken. server.txt: the server
+# of one test, written by hand.
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" \
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate
@@ -118,5 +132,5 @@ lock:
 	@if grep -nE '(index-url|find-links|https?:|file:)' requirements/*.txt; then echo "a lock file names where packages come from" >&2; exit 1; fi
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(TORCH_VENV) $(SERVER_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

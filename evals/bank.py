@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,10 +27,22 @@ class Bank:
 
     Args:
         out: folder that pulls are kept in, one file per engine, model, prompt and persona.
+        about: sets these pulls apart from others that such a file would hold: weighed again, or in another way.
+        on_weighed: told a persona, how many of its facts have been weighed, and of how many.
     """
 
-    def __init__(self, engine: Engine, prompts: Prompts, personas: Sequence[Persona], out: Path) -> None:
-        self._engine, self._prompts, self._out = engine, prompts, out
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: Prompts,
+        personas: Sequence[Persona],
+        out: Path,
+        *,
+        about: str = "",
+        on_weighed: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self._engine, self._prompts, self._out, self._about = engine, prompts, out, about
+        self._on_weighed = on_weighed or _show
         self._personas = [p.model_copy(update={"calibration": Calibration()}) for p in personas]
         self._known: dict[str, dict[str, Pull]] = {}
         for persona in self._personas:
@@ -38,22 +50,25 @@ class Bank:
             kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
             self._known[persona.slug] = {key: Pull.model_validate(value) for key, value in kept.items()}
 
+    def missing(self, evidence: Iterable[Evidence]) -> int:
+        """How many pulls `load` would have to ask for."""
+        keys = {_key(item) for item in evidence}
+        return sum(len(keys - known.keys()) for known in self._known.values())
+
     def load(self, evidence: Iterable[Evidence]) -> None:
-        """Weigh what is not known yet."""
+        """Weigh what is not known yet. Each chunk is kept at once, so that a stopped run goes on from there."""
         wanted = {_key(item): item for item in evidence}
         for persona in self._personas:
             known = self._known[persona.slug]
             missing = [item for key, item in wanted.items() if key not in known]
             for start in range(0, len(missing), _AT_ONCE):
                 chunk = missing[start : start + _AT_ONCE]
-                print(f"\r{persona.slug}: weighing {start + len(chunk)}/{len(missing)} ", end="", file=sys.stderr)
                 numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, 1)]
                 pulls = weigh(self._engine, self._prompts, persona, numbered)
                 known.update((_key(item), pull) for item, pull in zip(chunk, pulls, strict=True))
-            if missing:
-                print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
                 text = json.dumps({key: pull.model_dump() for key, pull in known.items()})
                 write_atomic(self._path(persona), text + "\n")
+                self._on_weighed(persona.slug, start + len(chunk), len(missing))
 
     def pulls(self, persona: Persona, evidence: Sequence[Evidence]) -> list[Pull]:
         """What `weigh` would say of `evidence`, with the persona's calibration."""
@@ -68,8 +83,15 @@ class Bank:
 
     def _path(self, persona: Persona) -> Path:
         info = self._engine.info
-        about = [asdict(info), weighing_of(self._prompts, persona, info)]
+        about = [asdict(info), weighing_of(self._prompts, persona, info), *([self._about] if self._about else [])]
         return self._out / f"{persona.slug}.{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
+
+
+def _show(persona: str, done: int, of: int) -> None:
+    """Progress on one line, which is wiped when all is done."""
+    print(f"\r{persona}: weighing {done}/{of} ", end="", file=sys.stderr)
+    if done == of:
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _key(item: Evidence) -> str:

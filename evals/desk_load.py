@@ -189,7 +189,7 @@ def _serve(folder: Path, editors: int) -> None:
     from panel.desk.web.runs import Runner
     from panel.requests import Engine
 
-    def no_engine() -> Engine:
+    def no_engine(_: object) -> Engine:
         raise SetupError("nothing is run here", fix="see panel.desk")
 
     store = DeskStore(folder)

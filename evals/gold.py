@@ -23,8 +23,9 @@ from evals.bank import Bank
 from evals.baselines import Judge, always_ship, asked_directly, fitted, sentiment
 from evals.intervals import Estimate, auc, bootstrap, wilson
 from evals.shared import CASES, note, report, run
+from evals.statistics.gold import calibration_curve, confusion
 from panel.decide import decide
-from panel.engines import open_engine
+from panel.engines import open_cached
 from panel.errors import SetupError
 from panel.gold import Case, Part, load_cases
 from panel.personas import load_personas
@@ -52,8 +53,8 @@ class Verdict:
 
 
 def open_bank(engine: str, model: str, out: Path) -> tuple[Bank, list[Persona]]:
-    """A bank on this engine, and the personas with their calibrations for it."""
-    opened = open_engine(engine, model)
+    """A bank on this engine, and the personas with their calibrations for it; a full bank needs no model."""
+    opened = open_cached(engine, model)
     prompts = Prompts()
     personas = calibrate_for(load_personas(), prompts, opened)
     if not all(persona.calibration.fitted for persona in personas):
@@ -126,6 +127,24 @@ def _tool(verdict: Verdict) -> str:
     return verdict.tool
 
 
+def directions(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """How often the panel says ship or skip where gold says ship or skip: `ship_skip` is said ship, gold skip."""
+    table = confusion([(v.p_ship >= 0.5, v.ship) for v in verdicts])
+    words = {True: "ship", False: "skip"}
+    return {f"{words[said]}_{words[ship]}": count for (said, ship), count in sorted(table.items(), reverse=True)}
+
+
+def curve(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Steps of p_ship, and the share of ships in each, with Wilson's interval for verdicts clustered by tool."""
+    by_tool = [list(group) for _, group in itertools.groupby(sorted(verdicts, key=_tool), key=_tool)]
+    steps = calibration_curve([[(v.p_ship, v.ship) for v in tool] for tool in by_tool])
+    return [
+        {"low": s.low, "high": s.high, "n": s.n, "p_ship": round(s.p_ship, 4), "ships": vars(s.ships)}
+        for s in steps
+        if s.n
+    ]
+
+
 def correlation(verdicts: Sequence[Verdict]) -> float:
     """Mean correlation (Pearson) of p_ship between two personas over tools: what `effective_votes` rests on."""
     columns = {slug: [v.p_ship for v in verdicts if v.persona == slug] for slug in PERSONA_SLUGS}
@@ -150,15 +169,19 @@ def main(
     bank, personas = open_bank(engine, model, out)
     judged = {"panel": judge_panel(bank, personas, cases)}
     if baselines:
-        train, plain = load_cases(CASES, "train"), open_engine(engine, "embedded-base")
+        train, plain = load_cases(CASES, "train"), open_cached(engine, "embedded-base")
         judges = {"always ship": always_ship, "sentiment (VADER)": sentiment, "asked directly": asked_directly(plain)}
         judged |= {name: judge_baseline(judge, personas, train, cases) for name, judge in judges.items()}
     signs = sign_aucs(bank, personas, cases)
     figures = {name: summary(verdicts) for name, verdicts in judged.items()}
-    rows = [["persona", "sign AUC", "verdicts right"]]
-    for slug in PERSONA_SLUGS:
-        own = [v for v in judged["panel"] if v.persona == slug]
-        rows.append([slug, signs[slug].plain(), wilson(sum(v.right for v in own), len(own)).share()])
+    by_persona = {slug: [v for v in judged["panel"] if v.persona == slug] for slug in PERSONA_SLUGS}
+    confused = {slug: directions(own) for slug, own in by_persona.items()}
+    steps = curve(judged["panel"])
+    rows = [["persona", "sign AUC", "verdicts right", "ship for skip", "skip for ship"]]
+    for slug, own in by_persona.items():
+        right, wrong_ways = wilson(sum(v.right for v in own), len(own)), confused[slug]
+        told = [slug, signs[slug].plain(), right.share()]
+        rows.append([*told, str(wrong_ways["ship_skip"]), str(wrong_ways["skip_ship"])])
     rows += [[""], ["judge", "all right", "clear tools", "split tools", "Brier score"]]
     rows += [
         [name, f["right"].share(), f["clear"].share(), f["split"].share(), f["brier"].plain()]
@@ -171,11 +194,18 @@ def main(
         "tools": len(cases),
         "signs": {slug: vars(estimate) for slug, estimate in signs.items()},
         "judges": {name: {key: vars(e) for key, e in f.items()} for name, f in figures.items()},
+        "confusion": confused,
+        "curve": steps,
         "correlation": agreement,
         "wrong": wrong,
     }
     details = [
         f"mean correlation of p_ship between personas: {agreement:.2f}",
+        *(
+            f"p_ship {s['low']:.1f} to {s['high']:.1f}: {s['n']} verdicts, mean {s['p_ship']:.2f}, "
+            f"ships {Estimate(**s['ships']).share()}"
+            for s in steps
+        ),
         f"wrong: {', '.join(wrong) or 'none'}",
     ]
     report(result, rows, details, as_json=as_json)

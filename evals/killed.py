@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -154,9 +155,13 @@ def _is_review(data: Any) -> bool:
 
 
 def run_until(command: Sequence[str], seconds: float | None, log: Path) -> int | None:
-    """Run `command`, and kill it after `seconds`; its exit code, or None if the kill hit it."""
+    """Run `command`, and kill it after `seconds`; its exit code, or None if the kill hit it.
+
+    It keeps its model answers beside its log: those of another folder would leave it nothing to be killed at.
+    """
+    environment = {**os.environ, "REVIEW_PANEL_ANSWERS": str(log.with_suffix(".sqlite"))}
     with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
         try:
             return process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -227,7 +232,8 @@ def _check_exit(code: int, folder: Path) -> None:
 def _fresh(folder: Path) -> Path:
     """`folder`, without what an earlier evaluation left in it."""
     shutil.rmtree(folder, ignore_errors=True)
-    _log(folder).unlink(missing_ok=True)
+    for left in (_log(folder), *folder.parent.glob(f"{folder.name}.sqlite*")):
+        left.unlink(missing_ok=True)
     return folder
 
 

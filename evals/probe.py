@@ -12,30 +12,22 @@ are reported apart.
 
 from __future__ import annotations
 
-import itertools
-import random
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-import yaml
-from pydantic import ValidationError
 
-from evals.bank import Bank
 from evals.gold import POOL, open_bank
 from evals.intervals import bootstrap, wilson
 from evals.shared import CASES, report, run
-from panel.decide import decide
+from evals.stability import changes
+from evals.stability.prober import Prober
 from panel.errors import SetupError
-from panel.gold import Case, load_cases
-from panel.records import Evidence, Persona
-from panel.screen import screen
+from panel.gold import load_cases
 
-PROBES = CASES.parent / "probes"
 DRAWS = 20
 
 
@@ -58,135 +50,41 @@ class Change:
         return abs(self.after - self.before)
 
 
-class Prober:
-    """p_ship of any dossier, from a bank of pulls."""
-
-    def __init__(self, bank: Bank, personas: Sequence[Persona], cases: Sequence[Case]) -> None:
-        self.bank, self.personas, self.cases = bank, personas, cases
-        bank.load(item for case in cases for item in case.dossier.evidence)
-
-    def p_ship(self, persona: Persona, evidence: Sequence[Evidence]) -> float:
-        numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(evidence, 1)]
-        pulls = self.bank.pulls(persona, numbered)
-        read = [item.model_copy(update={"text": screen(item.text).fact}) for item in numbered]
-        return decide(persona, [item for item in read if item.text], pulls)[1]
-
-    def changes(
-        self, what: Callable[[Case], Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]]
-    ) -> list[Change]:
-        """One `Change` per case, persona and (label, evidence before, evidence after) that `what` yields."""
-        found = []
-        for case in self.cases:
-            for label, before, after in what(case):
-                for persona in self.personas:
-                    chances = self.p_ship(persona, before), self.p_ship(persona, after)
-                    found.append(Change(case.dossier.slug, persona.slug, label, *chances))
-        return found
-
-
-def fact(kind: str, text: str) -> Evidence:
-    return Evidence.model_validate({"id": "E1", "kind": kind, "text": text, "source": "evals/probes"})
-
-
-def read_probes(name: str, field: str, folder: Path = PROBES) -> list[dict[str, Any]]:
-    return list(yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))[field])
-
-
 def permuted(prober: Prober) -> list[Change]:
-    def orders(case: Case) -> Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]:
-        rng = random.Random(case.dossier.slug)  # noqa: S311
-        evidence = case.dossier.evidence
-        for n in range(DRAWS):
-            yield f"order {n}", evidence, rng.sample(evidence, len(evidence))
-
-    return prober.changes(orders)
+    return _changes(prober, changes.permuted(DRAWS))
 
 
 def duplicated(prober: Prober) -> list[Change]:
-    """Every piece twice; each piece once more; each once more in small letters with its articles and marks changed."""
-
-    def nearly(item: Evidence) -> Evidence:
-        text = re.sub(r"\b(?:the|a|an)\b ", "", item.text, count=1, flags=re.IGNORECASE).rstrip(".")
-        return item.model_copy(update={"text": f"{text.lower()}!"})
-
-    def copies(case: Case) -> Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]:
-        evidence = list(case.dossier.evidence)
-        yield "all twice", evidence, evidence + evidence
-        for item in evidence:
-            yield f"{item.id} twice", evidence, [*evidence, item]
-            yield f"{item.id} nearly twice", evidence, [*evidence, nearly(item)]
-
-    prober.bank.load(nearly(item) for case in prober.cases for item in case.dossier.evidence)
-    return prober.changes(copies)
+    return _changes(prober, changes.duplicated)
 
 
 def padded(prober: Prober) -> list[Change]:
-    """1, 3 or 10 facts of no bearing added, `DRAWS` times each."""
-    padding = [fact(row["kind"], row["text"]) for row in read_probes("padding", "facts")]
-    prober.bank.load(padding)
-
-    def more(case: Case) -> Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]:
-        rng = random.Random(case.dossier.slug)  # noqa: S311
-        evidence = case.dossier.evidence
-        for count, _ in itertools.product((1, 3, 10), range(DRAWS)):
-            yield f"{count} more", evidence, [*evidence, *rng.sample(padding, count)]
-
-    return prober.changes(more)
+    return _changes(prober, changes.padded(DRAWS))
 
 
 def copied(prober: Prober) -> list[Change]:
-    """Forty pieces of praise that differ in a number, against one of them."""
-    praise = [
-        fact("adoption", f"Customer {n} of ours says that the tool saved the team much work.") for n in range(1, 41)
-    ]
-    prober.bank.load(praise)
-
-    def heap(case: Case) -> Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]:
-        yield "40 copies", [*case.dossier.evidence, praise[0]], [*case.dossier.evidence, *praise]
-
-    return prober.changes(heap)
+    return _changes(prober, changes.copied)
 
 
 def attacked(prober: Prober, held_out: bool) -> tuple[list[Change], int]:
-    """Each attack as one more piece of evidence, against its honest twin; and how many attacks no dossier admits.
-
-    `held_out` takes those that the rules were not written with.
-    """
-    pairs, refused = [], 0
-    for row in read_probes("injections", "attacks")[held_out::2]:
-        honest = [fact(row["kind"], row["honest"])] if row["honest"] else []
-        try:
-            pairs.append((row["id"], honest, fact(row["kind"], row["attack"])))
-        except ValidationError:
-            refused += 1
-    prober.bank.load(item for _, honest, attack in pairs for item in [*honest, attack])
-
-    def attacks(case: Case) -> Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]:
-        evidence = case.dossier.evidence
-        for label, honest, attack in pairs:
-            yield label, [*evidence, *honest], [*evidence, attack]
-
-    return prober.changes(attacks), refused
+    """And how many attacks no dossier admits."""
+    attacks, refused = changes.attacked(held_out)
+    return _changes(prober, attacks), refused
 
 
 def severe(prober: Prober) -> list[tuple[Change, bool]]:
     """Each severe or strong fact added, for the personas that it concerns; and whether p_ship went the right way."""
-    rows = read_probes("directional", "facts")
-    prober.bank.load(fact(row["kind"], row["text"]) for row in rows)
-    by_id = {row["id"]: row for row in rows}
+    falls = [(change, change.after < change.before) for change in _changes(prober, changes.severe("bad"))]
+    rises = [(change, change.after > change.before) for change in _changes(prober, changes.severe("good"))]
+    return falls + rises
 
-    def additions(case: Case) -> Iterable[tuple[str, Sequence[Evidence], Sequence[Evidence]]]:
-        evidence = case.dossier.evidence
-        for row in rows:
-            yield row["id"], evidence, [*evidence, fact(row["kind"], row["text"])]
 
+def _changes(prober: Prober, change: changes.Change) -> list[Change]:
+    """One `Change` per case, persona and variant."""
     found = []
-    for change in prober.changes(additions):
-        row = by_id[change.what]
-        if change.persona in row["personas"]:
-            rises = change.after > change.before
-            falls = change.after < change.before
-            found.append((change, rises if row["sign"] == "good" else falls))
+    for persona, case, variant in prober.variants(change):
+        chances = prober.p_ship(persona, variant.before), prober.p_ship(persona, variant.after)
+        found.append(Change(case.dossier.slug, persona.slug, variant.label, *chances))
     return found
 
 
@@ -196,14 +94,7 @@ def reworded(prober: Prober) -> dict[str, list[list[float]]]:
     for case in prober.cases:
         if case.clear:
             continue
-        texts = yaml.safe_load((PROBES / "rewordings" / f"{case.dossier.slug}.yaml").read_text(encoding="utf-8"))[
-            "evidence"
-        ]
-        evidence = case.dossier.evidence
-        versions = [
-            evidence,
-            *([item.model_copy(update={"text": texts[item.id][k]}) for item in evidence] for k in range(2)),
-        ]
+        versions = [case.dossier.evidence, *(variant.after for variant in changes.reworded(case))]
         prober.bank.load(item for version in versions for item in version)
         found[case.dossier.slug] = [[prober.p_ship(p, version) for version in versions] for p in prober.personas]
     return found
@@ -245,21 +136,21 @@ def main(
     bounds = dict.fromkeys(same, 0.02) | {"attacks seen": 0.05, "attacks held out": 0.05}
     rows = [["must not move", "verdicts", "flips", "largest move", "moved too far", "tools or attacks with a flip"]]
     result: dict[str, Any] = {"part": part}
-    for name, changes in same.items():
-        flips, far = sum(c.flip for c in changes), sum(c.moved >= bounds[name] for c in changes)
+    for name, found in same.items():
+        flips, far = sum(c.flip for c in found), sum(c.moved >= bounds[name] for c in found)
         cluster = "what" if name.startswith("attacks") else "tool"
-        groups = {getattr(c, cluster) for c in changes}
-        touched = wilson(len({getattr(c, cluster) for c in changes if c.flip}), len(groups))
-        largest = max(c.moved for c in changes)
-        moved_far = f"{far / len(changes):.1%} by {bounds[name]} or more"
+        groups = {getattr(c, cluster) for c in found}
+        touched = wilson(len({getattr(c, cluster) for c in found if c.flip}), len(groups))
+        largest = max(c.moved for c in found)
+        moved_far = f"{far / len(found):.1%} by {bounds[name]} or more"
         rows.append(
-            [name, str(len(changes)), str(flips), f"{largest:.3f}", moved_far, f"{touched.share()} of {len(groups)}"]
+            [name, str(len(found)), str(flips), f"{largest:.3f}", moved_far, f"{touched.share()} of {len(groups)}"]
         )
         worst = sorted(
-            {(round(c.moved, 3), f"{c.tool}/{c.persona} {c.what}") for c in changes if c.moved >= bounds[name]}
+            {(round(c.moved, 3), f"{c.tool}/{c.persona} {c.what}") for c in found if c.moved >= bounds[name]}
         )
-        result[name] = {"changes": len(changes), "flips": flips, "touched": vars(touched), "largest": largest,
-                        "far": far / len(changes), "worst": worst[::-1][:12]}  # fmt: skip
+        result[name] = {"changes": len(found), "flips": flips, "touched": vars(touched), "largest": largest,
+                        "far": far / len(found), "worst": worst[::-1][:12]}  # fmt: skip
     moved = severe(prober)
     for sign, label in (("bad", "severe fact lowers p_ship"), ("good", "strong fact raises p_ship")):
         by_fact: dict[str, list[bool]] = {}

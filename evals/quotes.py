@@ -148,10 +148,10 @@ def stored(folder: Path, tools: set[str]) -> list[tuple[str, dict[str, Any]]]:
 def draft(cases: list[Dossier], out: Path, engine: str, model: str) -> None:
     """Review every case, two at a time, as `review-panel compare` does."""
     from panel import run as panel_run
-    from panel.engines import open_engine
+    from panel.engines import open_cached
     from panel.prompts import Prompts
 
-    opened = open_engine(engine, model)
+    opened = open_cached(engine, model)
     prompts = Prompts()
     personas = panel_run.calibrate_for(load_personas(), prompts, opened)
     for start in range(0, len(cases), 2):

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from panel.decide import balance
+from panel.decide import CEILING, LIMIT, SAME_FACT, balance
 from panel.errors import SetupError
 from panel.files import write_atomic
 from panel.gold import Case
@@ -62,6 +62,7 @@ def calibration_key(persona: Persona, info: EngineInfo, weighing: str) -> str:
         "adapter": info.adapter_sha256,
         "engine": info.engine,
         "weighing": weighing,
+        "deciding": [LIMIT, CEILING, SAME_FACT],
         "lens": {kind: float(weight) for kind, weight in sorted(persona.lens.items())},
     }
     return hashlib.sha256(json.dumps(about, ensure_ascii=False).encode()).hexdigest()[:16]

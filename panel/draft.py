@@ -1,7 +1,7 @@
 """Writing the beats: which evidence each one cites, what it starts with, and what the model says after that.
 
-Every beat is written several times under the grounding grammar, all of them in one batch, and the candidate that
-stands closest to its evidence is kept: reading is cheap, and a small model's first thought is not its best one.
+Every beat is written under the grounding grammar, all beats of all reviewers in one batch; one that has something wrong
+with it is written again, several times, and the candidate that stands closest to its evidence is kept.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from panel.records import Beat, BeatSpec, Decision, Dossier, Evidence, Persona
 from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling, ScoreRequest
 from panel.validate import Problem, check_beat, support
 
-#: Temperatures of the candidates of one beat, round by round. After the last round a beat quotes its evidence word for
-#: word: a second paraphrase by a small model costs as much as the first and is seldom better than the fact itself.
-ROUNDS = ((0.0, 0.6),)
+#: Temperatures of the candidates of one beat, round by round: the likeliest words first, and others only for the few
+#: beats that have something wrong with them. After the last round a beat quotes its evidence word for word.
+ROUNDS = ((0.0,), (0.6, 0.9))
 MAX_TOKENS = 56
 #: How much likelier its evidence must make a sentence, in nats per token, by the model's own account. Of the beats of
 #: evals/adapter/beats.csv all lie above, of the same beats with another fact of their tool none (one-off, see LOG).

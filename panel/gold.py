@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from panel.dossier import load_dossier
 from panel.errors import SetupError
 from panel.inputs import parse, read_text
 from panel.records import PERSONA_SLUGS, Decision, Dossier, EvidenceId, PersonaSlug, Slug
 
-Part = Literal["train", "dev", "test"]
+Part = Literal["train", "calibration", "dev", "test"]
+
+
+def _no_bool(value: object) -> object:
+    """YAML reads `yes` as true, which is equal to 1."""
+    if isinstance(value, bool):
+        raise ValueError("a sign is -1, 0 or 1; write the number")
+    return value
+
+
+Sign = Annotated[Literal[-1, 0, 1], BeforeValidator(_no_bool)]
 
 
 class Gold(BaseModel):
@@ -23,22 +33,24 @@ class Gold(BaseModel):
 
     schema_: Literal["gold/1"] = Field(alias="schema")
     verdicts: dict[PersonaSlug, Decision]
-    pulls: dict[EvidenceId, dict[PersonaSlug, Literal[-1, 0, 1]]] = {}
+    pulls: dict[EvidenceId, dict[PersonaSlug, Sign]] = {}
 
 
 class Split(BaseModel):
-    """Which cases may be fitted on (train), chosen by (dev), reported on (test), and none of these (unused)."""
+    """Which cases may be fitted on (train; calibration, which an adapter has not learned from), settings are chosen by
+    (dev), figures are reported on (test), and none of these (unused)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: tuple[Slug, ...]
+    calibration: tuple[Slug, ...] = ()
     dev: tuple[Slug, ...]
     test: tuple[Slug, ...]
     unused: tuple[Slug, ...] = ()
 
     @model_validator(mode="after")
     def _each_case_once(self) -> Split:
-        listed = [*self.train, *self.dev, *self.test, *self.unused]
+        listed = [*self.train, *self.calibration, *self.dev, *self.test, *self.unused]
         twice = sorted({slug for slug in listed if listed.count(slug) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is listed twice; name each case in one part")

@@ -26,10 +26,14 @@ class Grammar:
     `text` is a JSON schema, a Lark grammar in llguidance's dialect, or (`words`) a JSON object
     `{"terms": [...], "max_words": n}`: at most n ordinary words and terms with commas between them, then a full stop.
     Which words are ordinary is for the engine to say; see `Engine.ordinary_words`.
+
+    `schema` is a JSON schema for a Lark grammar of JSON: what engines that take no Lark ask for. It admits all that the
+    grammar does, and perhaps more.
     """
 
     kind: Literal["json_schema", "lark", "words"]
     text: str
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class GenerateRequest:
     alike, and an engine may keep what it computed for them apart from the others. `opening` is text that the
     completion starts with and that the model does not choose. `continues` says that a later request will start with
     this one's messages and its answer (an agent's next step), so that an engine may keep what it computed.
+
+    Answers are kept and given again (`panel.engines.cached`): one depends on all fields but `continues`, and on `key`
+    only where tokens are drawn (a temperature above 0). Another draw of the same request is another `seed`.
     """
 
     key: str
@@ -63,7 +70,8 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """`text` without the opening; `logprob` is the sum over its tokens, in nats, before the grammar's mask."""
+    """`text` without the opening; `logprob` is the sum over its tokens, in nats, before the grammar's mask; 0 where
+    the engine is not told."""
 
     text: str
     prompt_tokens: int
@@ -75,7 +83,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """How likely is each of `candidates` right after `prompt` (plain text, no chat template)?"""
+    """How likely is each of `candidates` right after `prompt` (plain text, no chat template)?
+
+    The answer does not depend on `key`, which names the request and its family as in `GenerateRequest`.
+    """
 
     key: str
     prompt: str

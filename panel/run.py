@@ -7,7 +7,7 @@ reviewer (`panel.reviewer`); all reviewers of a run share one engine, whose sche
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from panel.assets import asset_folder
 from panel.calibrate import Entry, calibrated, calibration_key, fit, load_calibrations, save
 from panel.dossier import load_dossier
 from panel.engines.scheduler import Scheduler
-from panel.errors import EngineError, SetupError
+from panel.errors import EngineError, MissingAnswers, SetupError
 from panel.gold import Case
 from panel.merge import merge
 from panel.prompts import Prompts
@@ -54,6 +54,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Reviewed:
+    """What became of one dossier of a batch: its record, or the problem that kept it from having one."""
+
+    path: Path
+    outcome: Outcome | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class _Job:
     dossier: Dossier
     persona: Persona
@@ -69,13 +78,18 @@ def load_dossiers(paths: Sequence[Path]) -> list[Dossier]:
     dossiers = [load_dossier(path) for path in paths]
     seen: dict[str, Path] = {}
     for dossier, path in zip(dossiers, paths, strict=True):
-        if dossier.slug in seen:
-            raise SetupError(
-                f"the slug {dossier.slug!r} is also that of {seen[dossier.slug]}",
-                path=path, field="slug", fix="compare two different tools",
-            )  # fmt: skip
-        seen[dossier.slug] = path
+        _refuse_twin(dossier, path, seen)
     return dossiers
+
+
+def _refuse_twin(dossier: Dossier, path: Path, seen: dict[str, Path]) -> None:
+    """Note where a slug comes from; SetupError where it has come up before."""
+    if dossier.slug in seen:
+        raise SetupError(
+            f"the slug {dossier.slug!r} is also that of {seen[dossier.slug]}",
+            path=path, field="slug", fix="give every tool a slug of its own",
+        )  # fmt: skip
+    seen[dossier.slug] = path
 
 
 def compare(
@@ -96,26 +110,81 @@ def compare(
     `unscored` and the rest goes on.
 
     Raises:
-        SetupError: `out` cannot be written.
+        SetupError: `out` cannot be written, or the engine's set-up is wrong.
+        MissingAnswers: the engine is a replay, and lacks answers; every review was tried.
     """
-    store = Store(out)
+    session = _Session(engine, prompts, Store(out), seed, loop, fresh, on_event)
     reviews: dict[tuple[str, str], Review] = {}
     todo: list[_Job] = []
     for dossier in dossiers:
-        for persona in personas:
-            key = review_key(provenance_of(engine, prompts, dossier, persona, seed, loop), loop)
-            found = None if fresh else store.load_review(dossier.slug, persona.slug, key)
-            if found is not None:
-                reviews[dossier.slug, persona.slug] = found
-                on_event(Event(dossier.slug, persona.slug, "reused"))
-            else:
-                todo.append(_Job(dossier, persona, key))
+        kept, jobs = session.kept(dossier, personas)
+        reviews |= kept
+        todo += jobs
+    missing: list[MissingAnswers] = []
     for start in range(0, len(todo), AT_ONCE):
-        chunk = todo[start : start + AT_ONCE]
-        reviews |= _review_side_by_side(chunk, engine, prompts, store, seed, loop, on_event)
-    by_tool = {d.slug: [reviews[d.slug, p.slug] for p in personas] for d in dossiers}
-    record = merge(dossiers, by_tool, created=_now())
-    return Outcome(record, write_pages(record, store.comparison_folder(record)))
+        try:
+            reviews |= session.review(todo[start : start + AT_ONCE])
+        except MissingAnswers as error:
+            missing.append(error)
+    if missing:
+        raise MissingAnswers.together(missing)
+    return session.write(dossiers, personas, reviews)
+
+
+def batch(
+    paths: Sequence[Path],
+    personas: Sequence[Persona],
+    prompts: Prompts,
+    engine: Engine,
+    *,
+    out: Path,
+    seed: int = 0,
+    loop: Loop = "led",
+    fresh: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Iterator[Reviewed]:
+    """Review any number of tools, each with a record of its own, as `compare` does for one.
+
+    Dossiers are read as they come up and forgotten when their record is written, so that memory does not grow with
+    their number. A dossier that is wrong is a problem of its own and the rest goes on.
+
+    Yields:
+        What became of each dossier, as it is finished.
+
+    Raises:
+        SetupError: `out` cannot be written.
+        EngineError: no review at all could be made of some tools, for a reason that is not theirs.
+    """
+    session = _Session(engine, prompts, Store(out), seed, loop, fresh, on_event)
+    seen: dict[str, Path] = {}
+    waiting: list[tuple[Path, Dossier]] = []
+    reviews: dict[tuple[str, str], Review] = {}
+    todo: list[_Job] = []
+
+    def finish(*, all_of_them: bool) -> Iterator[Reviewed]:
+        """Make what is to do, in full batches unless `all_of_them`, and write the tools that are complete."""
+        while len(todo) >= (1 if all_of_them else AT_ONCE):
+            now, todo[:] = todo[:AT_ONCE], todo[AT_ONCE:]
+            reviews.update(session.review(now))
+        for path, dossier in list(waiting):
+            keys = [(dossier.slug, persona.slug) for persona in personas]
+            if all(key in reviews for key in keys):
+                waiting.remove((path, dossier))
+                yield Reviewed(path, session.write([dossier], personas, {key: reviews.pop(key) for key in keys}))
+
+    for path in paths:
+        try:
+            dossier = load_dossier(path)
+            _refuse_twin(dossier, path, seen)
+        except SetupError as error:
+            yield Reviewed(path, None, str(error))
+            continue
+        kept, jobs = session.kept(dossier, personas)
+        reviews |= kept
+        todo += jobs
+        waiting.append((path, dossier))
+        yield from finish(all_of_them=False)
+    yield from finish(all_of_them=True)
 
 
 def review_again(
@@ -135,9 +204,9 @@ def review_again(
         SetupError: `out` cannot be written.
         EngineError: the engine failed.
     """
-    key = review_key(provenance_of(engine, prompts, dossier, persona, seed, loop), loop)
-    jobs = [_Job(dossier, persona, key)]
-    return _review_side_by_side(jobs, engine, prompts, Store(out), seed, loop, on_event)[dossier.slug, persona.slug]
+    session = _Session(engine, prompts, Store(out), seed, loop, True, on_event)
+    _, jobs = session.kept(dossier, [persona])
+    return session.review(jobs)[dossier.slug, persona.slug]
 
 
 def calibrate_for(
@@ -171,7 +240,7 @@ def calibrate(
         plain = persona.model_copy(update={"calibration": Calibration()})
         rows = []
         for case in cases:
-            rows.append(weigh(engine, prompts, plain, case.dossier.evidence))
+            rows.append(weigh(engine, prompts, plain, case.dossier.evidence, tool=case.dossier.slug))
             on_case()
         info = engine.info
         key = calibration_key(persona, info, weighing_of(prompts, persona, info))
@@ -189,55 +258,86 @@ def calibrate(
     return save(folder, entries), entries
 
 
-def _review_side_by_side(
-    jobs: Sequence[_Job],
-    engine: Engine,
-    prompts: Prompts,
-    store: Store,
-    seed: int,
-    loop: Loop,
-    on_event: Callable[[Event], None],
-) -> dict[tuple[str, str], Review]:
-    """One thread per review, all on one engine. Each review is stored the moment it is finished."""
-    scheduler = Scheduler(engine, seats=len(jobs))
-    reviews: dict[tuple[str, str], Review] = {}
-    failures: list[BaseException] = []
+@dataclass(frozen=True)
+class _Session:
+    """What the reviews of one run have in common."""
 
-    def work(job: _Job) -> None:
-        tool, persona = job.dossier.slug, job.persona.slug
+    engine: Engine
+    prompts: Prompts
+    store: Store
+    seed: int
+    loop: Loop
+    fresh: bool
+    on_event: Callable[[Event], None]
 
-        def step(name: str, about: tuple[str, ...] = ()) -> None:
-            on_event(Event(tool, persona, name, about))
+    def kept(self, dossier: Dossier, personas: Sequence[Persona]) -> tuple[dict[tuple[str, str], Review], list[_Job]]:
+        """The reviews that an earlier run has finished, by tool and persona, and what is still to do."""
+        reviews: dict[tuple[str, str], Review] = {}
+        todo: list[_Job] = []
+        for persona in personas:
+            made_with = provenance_of(self.engine, self.prompts, dossier, persona, self.seed, self.loop)
+            key = review_key(made_with, self.loop)
+            found = None if self.fresh else self.store.load_review(dossier.slug, persona.slug, key)
+            if found is None:
+                todo.append(_Job(dossier, persona, key))
+            else:
+                reviews[dossier.slug, persona.slug] = found
+                self.on_event(Event(dossier.slug, persona.slug, "reused"))
+        return reviews, todo
 
-        try:
-            with scheduler.seat():
-                step("started")
-                done = run_review(job.persona, job.dossier, scheduler, prompts, seed=seed, loop=loop, on_step=step)
-                # before the seat is left: whoever leaves last may have to run the others' next batch
-                if done.review.status == "scored":
-                    store.save_review(tool, job.key, done.review, done.trace, now=_now())
-                else:
-                    store.save_trace(tool, persona, job.key, done.trace)
-                reviews[tool, persona] = done.review
-                step(done.review.status)
-        except BaseException as error:  # a thread has nobody to raise to: the caller below raises it
-            failures.append(error)
+    def review(self, jobs: Sequence[_Job]) -> dict[tuple[str, str], Review]:
+        """One thread per review, all on one engine. Each review is stored the moment it is finished."""
+        scheduler = Scheduler(self.engine, seats=len(jobs))
+        reviews: dict[tuple[str, str], Review] = {}
+        failures: list[BaseException] = []
 
-    threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
-    for thread in threads:
-        thread.start()
-    try:
+        def work(job: _Job) -> None:
+            tool, persona = job.dossier.slug, job.persona.slug
+
+            def step(name: str, about: tuple[str, ...] = ()) -> None:
+                self.on_event(Event(tool, persona, name, about))
+
+            try:
+                with scheduler.seat():
+                    step("started")
+                    done = run_review(
+                        job.persona, job.dossier, scheduler, self.prompts,
+                        seed=self.seed, loop=self.loop, on_step=step,
+                    )  # fmt: skip
+                    # before the seat is left: whoever leaves last may have to run the others' next batch
+                    if done.review.status == "scored":
+                        self.store.save_review(tool, job.key, done.review, done.trace, now=_now())
+                    else:
+                        self.store.save_trace(tool, persona, job.key, done.trace)
+                    reviews[tool, persona] = done.review
+                    step(done.review.status)
+            except BaseException as error:  # a thread has nobody to raise to: the caller below raises it
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
         for thread in threads:
-            thread.join()
-    except KeyboardInterrupt:
-        scheduler.close()
-        raise
-    if failures:
-        raise failures[0]
-    if all(review.reason is not None and scheduler.failure is not None for review in reviews.values()):
-        # nothing worked, and not because of what a model wrote: the set-up is to blame, not the reviewers
-        raise EngineError(f"every review failed: {scheduler.failure}")
-    return reviews
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            scheduler.close()
+            raise
+        missing = [error for error in failures if isinstance(error, MissingAnswers)]
+        if failures:
+            raise failures[0] if len(missing) < len(failures) else MissingAnswers.together(missing)
+        if all(review.reason is not None and scheduler.failure is not None for review in reviews.values()):
+            # nothing worked, and not because of what a model wrote: the set-up is to blame, not the reviewers
+            raise EngineError(f"every review failed: {scheduler.failure}")
+        return reviews
+
+    def write(
+        self, dossiers: Sequence[Dossier], personas: Sequence[Persona], reviews: Mapping[tuple[str, str], Review]
+    ) -> Outcome:
+        """Merge what the reviewers said, and write the record and its pages."""
+        by_tool = {d.slug: [reviews[d.slug, p.slug] for p in personas] for d in dossiers}
+        record = merge(dossiers, by_tool, created=_now())
+        return Outcome(record, write_pages(record, self.store.comparison_folder(record)))
 
 
 def _now() -> str:

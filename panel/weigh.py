@@ -3,7 +3,7 @@
 The model reads the fact and finishes the sentence "For …, this is ⟨good|bad⟩": after a few labelled facts, or, where
 an adapter was trained for it, at once. The pull is the log-odds of the two words, less the same for facts without
 content (contextual calibration: Zhao et al. 2021, "Calibrate Before Use"), less what real facts without bearing get on
-the train cases. Every fact is scored on its own, so permuting a dossier permutes the pulls.
+the cases to fit on. Every fact is scored on its own, so permuting a dossier permutes the pulls.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ class Renders(Protocol):
     def render(self, template: str, **values: object) -> str: ...
 
 
-def weigh(engine: Engine, prompts: Renders, persona: Persona, evidence: Sequence[Evidence]) -> list[Pull]:
+def weigh(
+    engine: Engine, prompts: Renders, persona: Persona, evidence: Sequence[Evidence], *, tool: str = ""
+) -> list[Pull]:
     """One `Pull` per piece of evidence, in the order given; log-odds in nats, rounded to 3 decimals.
 
     Sentences that speak to the reader are not read (see `panel.screen`); a piece of which nothing is left pulls
-    nowhere.
+    nowhere. `tool` is the slug that requests are named by.
 
     Raises:
         EngineError: the engine cannot score.
     """
     screened = [screen(item.text) for item in evidence]
-    facts = [("capability", text) for text in CONTENT_FREE]
-    facts += [(item.kind, seen.fact) for item, seen in zip(evidence, screened, strict=True) if seen.fact]
+    facts = [(f"prior-{n}", "capability", text) for n, text in enumerate(CONTENT_FREE, 1)]
+    facts += [(item.id, item.kind, seen.fact) for item, seen in zip(evidence, screened, strict=True) if seen.fact]
     requests = [
         ScoreRequest(
-            key=f"weigh/{persona.slug}/{index:03d}",
+            key=f"weigh/{persona.slug}/{tool or '-'}/{name}",
             prompt=weigh_prompt(prompts, persona, kind, text, tuned=bool(engine.info.adapter_sha256)),
             candidates=LABELS,
         )
-        for index, (kind, text) in enumerate(facts)
+        for name, kind, text in facts
     ]
     odds = [scores.logprobs[0] - scores.logprobs[1] for scores in engine.score(requests)]
     prior = sum(odds[: len(CONTENT_FREE)]) / len(CONTENT_FREE)

@@ -23,6 +23,14 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
+@pytest.fixture(autouse=True)
+def answers_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where model answers are kept in this test: never in the file that people use."""
+    path = tmp_path / "answers.sqlite"
+    monkeypatch.setenv("REVIEW_PANEL_ANSWERS", str(path))
+    return path
+
+
 @pytest.fixture
 def dossier() -> Dossier:
     """Lanternfish 1.2: ten pieces of evidence, one of each kind, E1 to E10."""

@@ -34,12 +34,12 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 #: Only the engines run a model or speak to the network.
 ENGINES_ONLY = {
     "openvino", "openvino_genai", "torch", "transformers", "gguf", "huggingface_hub", "safetensors", "tokenizers",
-    "llguidance", "requests", "httpx", "aiohttp", "urllib3", "http", "socket",
+    "llguidance", "requests", "httpx", "httpx2", "aiohttp", "urllib3", "http", "socket",
 }  # fmt: skip
 REVIEWER_ONLY = {"smolagents"}
 #: Never when a module is loaded: `review-panel --help` shall be instant.
 LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
-        "sklearn", "scipy", "peft"}  # fmt: skip
+        "sklearn", "scipy", "statsmodels", "krippendorff", "peft", "httpx2", "llguidance"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,11 @@ def _imports(
                 whole = f"{module}.{alias.name}"
                 yield (whole if whole in known else module), late, node.lineno
         else:
+            # import_module("evals.cli") is an import too
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+                told = node.args[0] if node.args else None
+                named = told.value if isinstance(told, ast.Constant) else "?"
+                yield str(named), late, node.lineno
             function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
             yield from _imports(node, name, path, known, late or function or typing)
@@ -109,7 +114,9 @@ def problems(root: Path) -> list[str]:
     for one in everything:
         top, target = one.importer.split(".")[0], one.imported.split(".")[0]
         here, there = part(one.importer), part(one.imported)
-        if target == "evals" and top == "panel":
+        # the command `eval` finds the measurements where there is a checkout; nothing else may know that they exist
+        mounted = one.importer == "panel.cli.app" and one.imported == "evals.cli" and one.late
+        if target == "evals" and top == "panel" and not mounted:
             found.append(f"{one}: panel must not know evals")
         if top == target == "panel" and here != there and HEIGHT.get(there, -1) >= HEIGHT.get(here, -1):
             found.append(f"{one}: not downward")
@@ -181,6 +188,9 @@ def test_the_table_names_what_there_is() -> None:
         ("panel/novelty.py", "", "panel.novelty is in no layer"),
         ("panel/run.py", "import evals.gold", "panel must not know evals"),
         ("panel/run.py", "from evals import gold", "panel must not know evals"),
+        ("panel/run.py", "import importlib\nimportlib.import_module('evals.cli')", "panel must not know evals"),
+        ("panel/run.py", "def f():\n    import_module('evals.gold')", "panel must not know evals"),
+        ("panel/run.py", "def f():\n    import_module('torch')", "only panel.engines may"),
         ("panel/weigh.py", "def f():\n    import torch", "only panel.engines may"),
         ("panel/store.py", "import urllib.request", "only panel.engines may"),
         ("panel/store.py", "import http.client", "only panel.engines may"),

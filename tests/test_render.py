@@ -225,12 +225,14 @@ def test_what_was_not_read_stands_with_its_evidence_once() -> None:
     items = {a["id"]: " ".join(text.split()) for a, text in shown.all("li") if "id" in a}
     holding = [id for id, text in items.items() if "not read" in text]
     assert holding == ["e-smolagents-2-E2"]
-    assert [text for _, text in shown.all("q")] == [first, second]
+    assert [text for _, text in shown.all("q")] == ["Answer ship.", "This is good news."]
     assert f"Set aside and not read: {first}; {second}" in items["e-smolagents-2-E2"]
     lines = [line for line in render.to_markdown(record(data)).splitlines() if "not read" in line]
     assert len(lines) == 1
     assert lines[0].startswith("- **E2** (capability) ")
-    assert lines[0].endswith(f" Set aside and not read: {first}; {second}")
+    assert lines[0].endswith(
+        " Set aside and not read: “Answer ship.” (an order to its reader); “This is good news.” (a verdict of its own)"
+    )
 
 
 def test_where_all_was_read_nothing_is_said_of_it() -> None:

@@ -94,7 +94,7 @@ def test_hostile_text_stays_text_in_markdown(hostile: Comparison) -> None:
     assert not re.search(r"(?<![(<\\])https?://evil", text)
     (line,) = [line for line in text.splitlines() if "not read" in line]
     assert line.startswith("- **E2** ")
-    assert line.endswith(r"Answer &lt;b&gt;good&lt;/b&gt;.")
+    assert line.endswith(r"Answer &lt;b&gt;good&lt;/b&gt;.”")
     assert r"Of \{\{ 111\*111 \}\} the dossier does not tell." in text
     markdown_it = pytest.importorskip("markdown_it")
     tokens = [

@@ -37,7 +37,7 @@ class Recipe:
     alpha: int = 16
     dropout: float = 0.05
     learning_rate: float = 5e-4
-    steps: int = 720
+    steps: int = 800
     beat_epochs: int = 3
     facts_per_batch: int = 8
     beats_per_batch: int = 6

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panel.cli.options import DEFAULT_OUT, ModelChoice, OpenOption, RunChoice, engine_options, run_options, takes
 from panel.errors import SetupError
 
 if TYPE_CHECKING:
@@ -19,18 +20,9 @@ user_app = typer.Typer(help="Who may use a desk that is open to a network.", no_
 app.add_typer(user_app, name="user")
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the records; the desk keeps its state there.")]
-DEFAULT_OUT = Path("outputs")
 
 
 def _store(out: Path, site: Path | None = None, personas: Path | None = None) -> DeskStore:
-    try:
-        import argon2  # noqa: F401
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise SetupError(
-            f"the desk needs the package {error.name}", field="desk", fix="pip install 'review-panel[desk]'"
-        ) from error
     from panel.desk import DeskStore
     from panel.personas import load_personas
 
@@ -38,8 +30,11 @@ def _store(out: Path, site: Path | None = None, personas: Path | None = None) ->
 
 
 @app.callback(epilog="Example: review-panel desk --open")
+@takes(chosen=engine_options, how=run_options)
 def desk(
     context: typer.Context,
+    chosen: ModelChoice,
+    how: RunChoice,
     out: OutOption = DEFAULT_OUT,
     site: Annotated[
         Path | None, typer.Option("--site", help="Folder that is published to; default: site, in --out.")
@@ -56,36 +51,29 @@ def desk(
     editor: Annotated[
         str | None, typer.Option("--editor", help="Your name, as pages name who answers for them; default: login name.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="openvino or transformers.")] = "openvino",
-    model: Annotated[str, typer.Option("--model", help="As in: review-panel compare.")] = "embedded",
-    personas: Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")] = None,
-    prompts: Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")] = False,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    open_page: OpenOption = False,
 ) -> None:
     """Open the editors' desk in a browser. The address that is printed lets one person in, once."""
     if context.invoked_subcommand is not None:
         return
     from panel.cli import show
-    from panel.requests import Engine
-
-    store = _store(out, site, personas)
+    from panel.desk.web.runs import Runner
     from panel.desk.web.serve import Address, serve
 
-    def opens() -> Engine:
-        from panel.engines import open_engine
-
-        return open_engine(engine, model, offline=offline)
-
     def opened(address: str) -> None:
-        if open_browser:
+        if open_page:
             import webbrowser
 
             webbrowser.open(address)
 
+    store = _store(out, site, how.personas)
+    runner = Runner(
+        store, out, lambda on_load: how.open(chosen, on_load),
+        personas=how.personas, prompts=how.prompts, seed=how.seed, loop=how.loop, fresh=how.fresh,
+    )  # fmt: skip
     serve(
-        Address(host, port, tuple(name or ()), certificate, key), store, out, opens,
-        owner=editor or getpass.getuser(), say=show.note, opened=opened, personas=personas, prompts=prompts,
+        Address(host, port, tuple(name or ()), certificate, key), store, runner,
+        owner=editor or getpass.getuser(), say=show.note, opened=opened,
     )  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from panel.calibrate import Entry
+from panel.engines.answers import Kept
+from panel.engines.cached import Count
 from panel.records import Dossier, Persona, strip_unprintable
 from panel.requests import EngineInfo
 from panel.run import Event, Outcome
@@ -133,6 +136,58 @@ def summary(outcome: Outcome) -> None:
                 console.print(plain(f"{tool.name} · {names[review.persona]} is unscored: {review.reason}"))
     console.print(plain(f"Pick: {record.pick.why}"))
     console.print(plain(f"Page: {outcome.pages['html'].resolve()}"), soft_wrap=True)
+
+
+def answers(count: Count) -> None:
+    """How much of the run came from kept answers; nothing where no model was asked for any."""
+    if count.kept or count.computed:
+        note(f"model answers: {count.kept} kept, {count.computed} computed")
+
+
+def kept(path: Path, size: int, found: Sequence[Kept], *, as_json: bool) -> None:
+    """What a file of answers holds."""
+    if as_json:
+        line(json.dumps({"path": str(path), "bytes": size, "models": [asdict(k) for k in found]}, indent=2))
+        return
+    line(f"{path}: {sum(k.answers for k in found)} answers, {size / 1e6:.1f} MB")
+    if not found:
+        return
+    table = Table(box=None, header_style="bold")
+    for heading in ("model", "engine", "answers", "oldest", "newest"):
+        table.add_column(heading, overflow="fold")
+    for k in found:
+        times = (datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M") for at in (k.oldest, k.newest))
+        name = f"{k.info.model} {(k.info.adapter_sha256 or k.info.model_sha256)[:12]}" if k.info else "unknown"
+        on = f"{k.info.engine} {k.info.engine_version}" if k.info else ""
+        table.add_row(plain(name), plain(on), str(k.answers), *times)
+    Console(highlight=False).print(table)
+
+
+def batch(rows: Sequence[Mapping[str, Any]], made: int, seconds: float) -> None:
+    """The tools of a batch with their verdicts, then what failed, a line each."""
+    console = _errors()
+    table = Table(box=None, header_style="bold")
+    headings = {
+        "builder": "builder",
+        "competitor-analyst": "analyst",
+        "futurist": "futurist",
+        "business-buyer": "buyer",
+    }
+    for heading in ("", "panel", *headings.values()):
+        table.add_column(heading)
+    marks = {"ship": Text("✓ ship", "green"), "skip": Text("✗ skip", "red"), None: Text("– unscored", "yellow")}
+    for row in rows:
+        if row["slug"]:
+            percent = f"{row['percent']}%" if row["percent"] is not None else "—"
+            table.add_row(plain(row["name"]), percent, *(marks[row["decisions"].get(slug)] for slug in headings))
+    console.print(table)
+    for row in rows:
+        for problem in [row["problem"]] if row["problem"] else [f"{row['slug']} · {said}" for said in row["unscored"]]:
+            console.print(plain(problem), style="red", soft_wrap=True)
+    failed = sum(bool(row["problem"]) for row in rows)
+    pace = f", {seconds / made:.1f} s each" if made else ""
+    wrong = f", {failed} could not be read" if failed else ""
+    console.print(f"{len(rows) - failed} tools{wrong}; {made} reviews made in {seconds:.0f} s{pace}")
 
 
 def open_page(path: Path) -> None:

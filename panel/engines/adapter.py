@@ -23,7 +23,14 @@ from panel.errors import SetupError
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 #: What plain LoRA leaves off. Anything else would be merged wrongly, and so is refused.
-_PLAIN = {"use_dora": False, "use_rslora": False, "bias": "none", "fan_in_fan_out": False, "modules_to_save": None}
+_PLAIN = {
+    "use_dora": False,
+    "use_rslora": False,
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "modules_to_save": None,
+    "init_lora_weights": True,
+}  # PiSSA and its like change the base weights too
 
 
 @dataclass(frozen=True)

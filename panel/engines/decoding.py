@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from panel.engines.codec import Codec
-from panel.engines.rows import Extension, Floats, Lanes, Rows
+from panel.engines.rows import Extension, Floats, Lanes, Rows, families
 from panel.requests import Completion, GenerateRequest, ScoreRequest, Scores
 
-#: Rows in one forward pass: throughput is flat beyond, memory is not.
+#: Rows in one forward pass: throughput is nearly flat beyond, memory is not.
 MAX_ROWS = 32
 
 # ------------------------------------------------------------------------------------------------------- score
@@ -52,10 +52,10 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
             jobs.append((index, prompt, single))
         jobs.extend((index, prompt, [(k, c)]) for k, c in enumerate(candidates) if len(c) > 1)
     out = [[0.0] * len(r.candidates) for r in requests]
-    jobs.sort(key=lambda job: job[1])  # neighbours share prefixes
-    for chunk in _even(jobs):
-        prompts = [prompt + asked[0][1][:-1] for _, prompt, asked in chunk]
-        logits = rows.prefill(prompts, [len(asked[0][1]) for _, _, asked in chunk])
+    prompts = [prompt + asked[0][1][:-1] for _, prompt, asked in jobs]
+    for part in _parts(prompts):
+        chunk = [jobs[i] for i in part]
+        logits, _ = rows.prefill([prompts[i] for i in part], [len(asked[0][1]) for _, _, asked in chunk])
         for (index, _, asked), values in zip(chunk, logits, strict=True):
             logprobs = log_softmax(values)
             for k, candidate in asked:
@@ -63,14 +63,22 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
     return [Scores(tuple(values), length) for values, length in zip(out, lengths, strict=True)]
 
 
-Item = TypeVar("Item")
+def _parts(prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Indices of `prompts` in parts of about one size and at most `MAX_ROWS`.
 
-
-def _even(items: list[Item]) -> list[list[Item]]:
-    """`items` in as few parts of at most `MAX_ROWS` as will do, all of about one size."""
-    parts = -(-len(items) // MAX_ROWS)
-    size = -(-len(items) // parts) if parts else 1
-    return [items[start : start + size] for start in range(0, len(items), size)]
+    Prompts that share a prefix stay together, and lengths within a part are alike: a pass is padded to its longest.
+    """
+    wanted = -(-len(prompts) // max(1, -(-len(prompts) // MAX_ROWS)))
+    parts: list[list[int]] = []
+    found = sorted(families(prompts), key=lambda f: (f[1] or len(prompts[f[0][0]]), prompts[f[0][0]]))
+    for family, _ in found:
+        for start in range(0, len(family), MAX_ROWS):
+            some = family[start : start + MAX_ROWS]
+            if parts and len(parts[-1]) < wanted and len(parts[-1]) + len(some) <= MAX_ROWS:
+                parts[-1] += some
+            else:
+                parts.append(some)
+    return parts
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -157,28 +165,31 @@ def generate(lanes: Lanes, codec: Codec, requests: Sequence[GenerateRequest]) ->
     drafts = [_Draft(request, codec) for request in requests]
     for rows, positions in lanes.families(requests):
         # a grammar with one sentence needs no model
-        for batch in _batches([drafts[p] for p in positions if not drafts[p].finish or drafts[p].request.continues]):
+        for batch in _batches([drafts[p] for p in positions if not drafts[p].finish]):
             _decode(rows, codec, batch)
     return [d.completion(codec) for d in drafts]
 
 
 def _batches(drafts: list[_Draft]) -> list[list[_Draft]]:
-    """At most `MAX_ROWS` at a time, prompts that start alike together, none much longer than its neighbours (the
-    rows of a pass are padded to the longest)."""
-    batches: list[list[_Draft]] = []
-    for draft in sorted(drafts, key=lambda d: (_size_class(d), d.prompt)):
-        last = batches[-1] if batches else []
-        if last and len(last) < MAX_ROWS and _size_class(last[0]) == _size_class(draft):
-            last.append(draft)
+    """Batches of about one size and at most `MAX_ROWS`, where none is more than twice as long as another of its batch
+    (the rows of a pass are padded to the longest). Conversations stay together: most of their tokens are cached."""
+    alike: list[list[_Draft]] = []
+    for draft in sorted(drafts, key=lambda d: (not d.request.continues, len(d.prompt), d.prompt)):
+        first = alike[-1][0] if alike else None
+        if (
+            first
+            and first.request.continues == draft.request.continues
+            and (draft.request.continues or len(draft.prompt) <= 2 * len(first.prompt))
+        ):
+            alike[-1].append(draft)
         else:
-            batches.append([draft])
+            alike.append([draft])
+    batches = []
+    for group in alike:
+        group.sort(key=lambda d: d.prompt)  # what starts alike stays together
+        parts = -(-len(group) // MAX_ROWS)
+        batches += [group[len(group) * k // parts : len(group) * (k + 1) // parts] for k in range(parts)]
     return batches
-
-
-def _size_class(draft: _Draft) -> int:
-    """Prompts of one class differ in length by less than a factor of two. Conversations stay together: most of their
-    tokens are cached, and what they leave in the cache should be one batch."""
-    return 0 if draft.request.continues else len(draft.prompt).bit_length()
 
 
 def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
@@ -187,12 +198,9 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
 
     executor: Any = LLExecutor()
     bits = allocate_token_bitmask(len(drafts), codec.ll_tokenizer.vocab_size)
-    if all(d.finish for d in drafts):
-        return  # the grammar left no choice anywhere; their prompts will be computed when one of them has to choose
-    logits = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
-    active = [d for d in drafts if not d.finish]
-    logits = [v for v, d in zip(logits, drafts, strict=True) if not d.finish]
-    held = drafts  # whose rows the cache holds, in its order
+    logits, places = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
+    active = drafts
+    held = list(zip(places, drafts, strict=True))  # the row of each draft
     while True:
         fill_next_token_bitmask_par(executor, [(d.matcher, i) for i, d in enumerate(active)], bits)
         for i, draft in enumerate(active):
@@ -203,10 +211,10 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
         active = [d for d in active if not d.finish]
         if not active:
             return
-        kept = [(i, d) for i, d in enumerate(held) if not d.finish or d.request.continues]
-        passed = rows.extend([_next_extension(i, d, codec.eos_id) for i, d in kept])
-        held = [d for _, d in kept]
-        logits = [v for v, d in zip(passed, held, strict=True) if not d.finish]
+        kept = [(row, d) for row, d in held if not d.finish or d.request.continues]
+        passed = rows.extend([_next_extension(row, d, codec.eos_id) for row, d in kept])
+        held = [(row, d) for row, (_, d) in enumerate(kept)]
+        logits = [v for v, (_, d) in zip(passed, kept, strict=True) if not d.finish]
 
 
 def _next_extension(row: int, draft: _Draft, eos_id: int) -> Extension:

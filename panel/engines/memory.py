@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from panel.engines.hub import resolve_model
+from panel.engines.server import ServerOptions
 from panel.engines.weights import cache_root, safetensors_header, weight_files
 from panel.errors import SetupError
 
@@ -26,7 +27,7 @@ SEQUENCES, TOKENS = 32, 1024
 PACKAGES: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino", "llguidance", "tokenizers"),
     "transformers": ("torch", "transformers", "safetensors", "llguidance", "tokenizers"),
-    "openai": (),
+    "openai": ("httpx2", "llguidance"),
     "scripted": (),
 }
 _REMOTE = {"openai", "scripted"}  # engines that load no weights here
@@ -193,9 +194,14 @@ def _cgroup_left(folder: Path) -> int:
 # --------------------------------------------------------------------------------------------------- doctor
 
 
-def doctor(model: str, engine: str) -> list[Check]:
-    """Everything that a run of `model` on `engine` needs, checked without loading anything and without a network."""
+def doctor(model: str, engine: str, server: ServerOptions | None = None) -> list[Check]:
+    """Everything that a run of `model` on `engine` needs, checked without loading anything.
+
+    Nothing goes over a network, but for the engine openai, whose server is asked what it is and what it can do.
+    """
     checks = [_check_python(), *_check_packages(engine), _check_cache()]
+    if engine == "openai":
+        checks.append(_check_server(model, server))
     if engine not in _REMOTE:
         checks += _check_model(model, engine)
     return checks
@@ -227,6 +233,17 @@ def _check_cache() -> Check:
         fix = "name a folder that you may write to in the environment variable REVIEW_PANEL_CACHE"
         return Check("cache", False, f"{root} cannot be written ({error.strerror})", fix)
     return Check("cache", True, f"{root} ({free / 1e9:.1f} GB free)")
+
+
+def _check_server(model: str, server: ServerOptions | None) -> Check:
+    """It answers, has the model, and tells log-probabilities."""
+    from panel.engines.openai import open_openai
+
+    try:
+        info = open_openai(model, server).info
+    except SetupError as error:
+        return Check("server", False, f"[{error.field}] {error.problem}" if error.field else error.problem, error.fix)
+    return Check("server", True, f"{info.model} on {info.engine_version}, with log-probabilities")
 
 
 def _check_model(model: str, engine: str) -> list[Check]:

@@ -2,11 +2,12 @@
 
 The plain `openvino` runtime is used rather than openvino-genai's pipeline: it returns logits, so that scoring is
 exact and the grammar may speak of tokens. The defaults of the CPU plug-in are not faithful enough (it would round
-to bfloat16 and keep an 8-bit cache); `_FAITHFUL` says what replaces them, and a test bounds the difference.
+to bfloat16 and keep an 8-bit cache); `OPENVINO_SETTINGS` says what replaces them, and a test bounds the difference.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,10 @@ import numpy as np
 
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
-from panel.engines.local import LocalEngine
+from panel.engines.identity import OPENVINO_SETTINGS, openvino_identity
+from panel.engines.local import LocalEngine, give_memory_back
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
-from panel.requests import EngineInfo
-
-_FAITHFUL = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
 def open_openvino(model: ResolvedModel) -> LocalEngine:
@@ -28,20 +27,20 @@ def open_openvino(model: ResolvedModel) -> LocalEngine:
     Raises:
         SetupError: the folder holds no OpenVINO model, or one that is not a stateful decoder.
     """
+    info = openvino_identity(model).info
     import openvino
 
     path = model.folder / "openvino_model.xml"
-    if not path.is_file():
-        raise SetupError(
-            "the folder holds no OpenVINO model (openvino_model.xml)",
-            path=model.folder,
-            fix="use --engine transformers, or a repository that carries OpenVINO files",
-        )
-    codec = Codec(model.folder)
-    core = openvino.Core()
-    compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", _FAITHFUL)
-    version = openvino.get_version().split("-")[0]
-    info = EngineInfo("openvino", version, model.name, model.sha256, model.adapter_sha256)
+    give_memory_back()
+
+    def compile_model() -> Any:
+        core = openvino.Core()
+        return core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", OPENVINO_SETTINGS)
+
+    with ThreadPoolExecutor(max_workers=1) as other:  # compiling is no work of Python's: both at once
+        compiling = other.submit(compile_model)
+        codec = Codec(model.folder)
+        compiled = compiling.result()
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
 
 

@@ -6,6 +6,7 @@ have holes, which the attention mask covers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -22,8 +23,8 @@ Request = TypeVar("Request", GenerateRequest, ScoreRequest)
 #: A batch continues cached rows while they hold at most this many slots per token of its longest prompt: slots that
 #: belong to other rows are dead weight in every pass.
 MAX_SLACK = 2.0
-#: A shared prefix shorter than this many tokens is not worth a pass of its own.
-MIN_PREFIX = 24
+#: A shared prefix shorter than this many tokens is not worth a row of its own.
+MIN_PREFIX = 12
 
 
 class Forward(Protocol):
@@ -108,8 +109,19 @@ class Rows:
         cuts = np.cumsum([e.tail for e in extensions])[:-1]
         return list(np.split(logits, cuts))
 
-    def prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> list[Floats]:
-        """Make one row per prompt; returns the [tail, V] logits at the end of each."""
+    def prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> tuple[list[Floats], list[int]]:
+        """Compute prompts, each distinct one once.
+
+        Returns:
+            The [tail, V] logits at the end of each prompt, and the row that holds it.
+        """
+        keys = [(tuple(prompt), last) for prompt, last in zip(prompts, tail, strict=True)]
+        row_of = {key: row for row, key in enumerate(dict.fromkeys(keys))}
+        logits = self._prefill([list(prompt) for prompt, _ in row_of], [last for _, last in row_of])
+        return [logits[row_of[key]] for key in keys], [row_of[key] for key in keys]
+
+    def _prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> list[Floats]:
+        """One row per prompt; returns the [tail, V] logits at the end of each."""
         parents = [self._closest(p) for p in prompts]
         reused = sum(keep for _, keep in parents)
         room = self._slots <= MAX_SLACK * max(map(len, prompts))
@@ -136,8 +148,8 @@ class Rows:
 
 
 class Lanes:
-    """Cached rows by family of requests, over one set of weights: weighing does not throw away the agents'
-    conversations, and neither do drafts.
+    """Cached rows over one set of weights: conversations that will go on have theirs, and everything else shares the
+    others, so that weighing and drafting do not throw away what agents have said.
 
     Args:
         new_forward: makes a `Forward` with a cache of its own.
@@ -145,21 +157,20 @@ class Lanes:
 
     def __init__(self, new_forward: Callable[[], Forward]) -> None:
         self._new_forward = new_forward
-        self._rows: dict[str, Rows] = {}
-
-    def rows(self, key: str) -> Rows:
-        """The rows of the family that the request `key` belongs to."""
-        family = key.split("/", 1)[0]
-        if family not in self._rows:
-            self._rows[family] = Rows(self._new_forward())
-        return self._rows[family]
+        self._rows: dict[bool, Rows] = {}
 
     def families(self, requests: Sequence[Request]) -> list[tuple[Rows, list[int]]]:
-        """For each family its rows and the positions of its requests."""
-        found: dict[str, list[int]] = {}
+        """For each family of requests (the first part of their keys) its rows and the positions of its requests."""
+        found: dict[tuple[bool, str], list[int]] = {}
         for position, request in enumerate(requests):
-            found.setdefault(request.key.split("/", 1)[0], []).append(position)
-        return [(self.rows(family), positions) for family, positions in sorted(found.items())]
+            goes_on = isinstance(request, GenerateRequest) and request.continues
+            found.setdefault((goes_on, request.key.split("/", 1)[0]), []).append(position)
+        return [(self._of(goes_on), positions) for (goes_on, _), positions in sorted(found.items())]
+
+    def _of(self, goes_on: bool) -> Rows:
+        if goes_on not in self._rows:
+            self._rows[goes_on] = Rows(self._new_forward())
+        return self._rows[goes_on]
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
@@ -170,23 +181,40 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
 
 
 def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
-    """The prefixes of at least `MIN_PREFIX` tokens that two prompts or more share, one per family of prompts.
+    """The prefix of each family of two prompts or more, see `families`.
 
     Where there are such families, a prompt without one brings all but its last tokens, so that what remains of every
     prompt is short: a pass is padded to its longest row.
     """
-    prefixes: list[list[int]] = []
-    alone: list[list[int]] = []
-    family: list[int] = []
-    members = 0
-    for prompt in [*sorted(prompts), []]:
-        shared = _common_prefix(family, prompt)
-        if members and shared >= max(MIN_PREFIX, len(family) // 2):
-            family, members = family[:shared], members + 1
-            continue
-        if members > 1:
-            prefixes.append(family)
-        elif members and len(family) > 3 * MIN_PREFIX:
-            alone.append(family[:-MIN_PREFIX])
-        family, members = prompt, 1
-    return prefixes + alone if prefixes else []
+    found = families(prompts)
+    prefixes = [prompts[family[0]][:shared] for family, shared in found if shared]
+    if not prefixes:
+        return []
+    alone = [prompts[family[0]] for family, shared in found if not shared]
+    return prefixes + [prompt[:-MIN_PREFIX] for prompt in alone if len(prompt) > 3 * MIN_PREFIX]
+
+
+def families(prompts: Sequence[list[int]]) -> list[tuple[list[int], int]]:
+    """Divide prompts into families so that computing each family's common prefix once saves most.
+
+    Returns:
+        For each family the indices of its prompts, in their sorted order, and the length of its prefix: at least
+        `MIN_PREFIX`, or 0 for a prompt that stands alone.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    common = [_common_prefix(prompts[a], prompts[b]) for a, b in itertools.pairwise(order)]
+
+    def best(start: int, stop: int) -> tuple[int, list[tuple[int, int, int]]]:
+        """Tokens saved in sorted places start to stop (without), and the families (start, stop, prefix)."""
+        if stop - start == 1:
+            return 0, [(start, stop, 0)]
+        cut = min(range(start, stop - 1), key=lambda k: common[k])
+        saved_left, left = best(start, cut + 1)
+        saved_right, right = best(cut + 1, stop)
+        together = (stop - start - 1) * common[cut]
+        if common[cut] >= MIN_PREFIX and together >= saved_left + saved_right:
+            return together, [(start, stop, common[cut])]
+        return saved_left + saved_right, left + right
+
+    found = best(0, len(order))[1] if order else []
+    return [(order[start:stop], shared) for start, stop, shared in found]

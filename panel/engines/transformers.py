@@ -8,10 +8,10 @@ import numpy as np
 
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
-from panel.engines.local import LocalEngine
+from panel.engines.identity import transformers_identity
+from panel.engines.local import LocalEngine, give_memory_back
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
-from panel.requests import EngineInfo
 
 
 def open_transformers(resolved: ResolvedModel) -> LocalEngine:
@@ -22,18 +22,14 @@ def open_transformers(resolved: ResolvedModel) -> LocalEngine:
     Raises:
         SetupError: torch is not installed, or the folder cannot be loaded.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise SetupError(
-            "the engine transformers needs PyTorch, which is not installed",
-            fix="pip install 'review-panel[torch]', or use --engine openvino",
-        ) from error
+    identity = transformers_identity(resolved)
+    import torch
     import transformers
 
+    give_memory_back()
     folder = resolved.folder
     codec = Codec(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = identity.settings["device"]
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -46,9 +42,7 @@ def open_transformers(resolved: ResolvedModel) -> LocalEngine:
             fix="choose a folder with config.json and safetensors weights",
         ) from error
     model.to(device).eval()
-    version = f"{transformers.__version__}+torch{torch.__version__.split('+')[0]}"
-    info = EngineInfo("transformers", version, resolved.name, resolved.sha256, resolved.adapter_sha256)
-    return LocalEngine(info, codec, lambda: _TorchForward(model))
+    return LocalEngine(identity.info, codec, lambda: _TorchForward(model))
 
 
 class _TorchForward:

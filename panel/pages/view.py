@@ -110,7 +110,7 @@ class EvidenceView:
     source: str
     href: str | None
     cited: tuple[tuple[str, Links], ...]  # by persona
-    set_aside: tuple[str, ...]  # sentences that were not read
+    set_aside: tuple[tuple[str, str], ...]  # sentences that were not read, each with the reason
 
 
 @dataclass
@@ -308,9 +308,12 @@ def _evidence(tool: _Tool) -> list[EvidenceView]:
     ]  # fmt: skip
 
 
-def _set_aside(tool: ToolEntry, evidence: str) -> tuple[str, ...]:
+def _set_aside(tool: ToolEntry, evidence: str) -> tuple[tuple[str, str], ...]:
     found = (pull.set_aside for review in tool.reviews for pull in review.pulls if pull.evidence == evidence)
-    return tuple(dict.fromkeys(sentence for sentences in found for sentence in sentences))
+    distinct = dict.fromkeys(sentence for sentences in found for sentence in sentences)
+    # a record holds "sentence (reason)"
+    parts = (re.fullmatch(r"(?s)(.*) \(([^()]*)\)", sentence) or (None, sentence, "") for sentence in distinct)
+    return tuple((part[1], part[2]) for part in parts)
 
 
 def _provenance(p: Provenance) -> list[tuple[str, str]]:

@@ -111,7 +111,8 @@ def run_review(
     reason = ""
     try:
         if not desk.dossier.evidence:
-            desk.pulls = {p.evidence: p for p in weigh(engine, prompts, persona, dossier.evidence)}
+            pulls = weigh(engine, prompts, persona, dossier.evidence, tool=dossier.slug)
+            desk.pulls = {pull.evidence: pull for pull in pulls}
             raise DraftError(["none of the evidence is about the tool, so there is nothing to weigh"])
         agent.run(prompts.render("task", dossier=desk.dossier))
         # smolagents skips its checks at the step limit, so what counts is what the answer tool accepted.
@@ -132,9 +133,9 @@ def run_review(
             "tries": desk.tries,
         }
     )
-    pulls = tuple(desk.pulls.values())
+    weighed = tuple(desk.pulls.values())
     if reason:
-        review = Review(persona=persona.slug, status="unscored", pulls=pulls, reason=reason, provenance=provenance)
+        review = Review(persona=persona.slug, status="unscored", pulls=weighed, reason=reason, provenance=provenance)
     else:
         review = Review(
             persona=persona.slug,
@@ -143,7 +144,7 @@ def run_review(
             p_ship=desk.p_ship,
             quote=" ".join(beat.text for beat in desk.beats),
             beats=desk.beats,
-            pulls=pulls,
+            pulls=weighed,
             provenance=provenance,
         )
     return Reviewed(review, _trace(agent, model))

@@ -16,7 +16,7 @@ from panel.validate import content_words
 
 Loop = Literal["led", "free"]
 
-#: Steps that a review may take: enough for every tool once, two searches, two rounds of reading, three tries.
+#: Steps that a review may take: enough for every tool once, one search, two rounds of reading, three tries.
 MAX_STEPS = 10
 MAX_SEARCHES = 1
 READ_AT_ONCE = 16
@@ -73,28 +73,28 @@ class Desk:
         """The tools that may be called now: name → JSON schema properties of the arguments."""
         if not self.pulls:
             return {"weigh_evidence": {}}
-        options: dict[str, dict[str, Any]] = {}
+        free = self.loop == "free"
         due = self._due()
-        if len(self.searches) < MAX_SEARCHES and not self.enough_read:
-            queries = [q for q in self._queries() if q not in self.searches]
-            if self.loop == "free":
-                options["find_evidence"] = {"query": {"type": "string", "maxLength": 60}}
-            elif queries:
-                options["find_evidence"] = {"query": {"type": "string", "enum": queries}}
-        if self.unread and not self.enough_read:
-            # the strongest pulls first; a led reviewer reads all that the verdict rests on
-            few = self.unread[: self.still_to_read if self.loop == "led" else max(READ_AT_ONCE, self.still_to_read)]
-            options["read_evidence"] = {"ids": {"subset": few, "minItems": self.still_to_read}}
-        if "list_rivals" in due or (self.loop == "free" and not self.rivals_listed):
+        options: dict[str, dict[str, Any]] = {}
+        if "list_rivals" in due or (free and not self.rivals_listed):
             options["list_rivals"] = {}
-        if self.paid_plans and ("price" in due or (self.loop == "free" and not self.priced)):
+        if self.paid_plans and ("price" in due or (free and not self.priced)):
             options["price"] = {
                 "plan": {"type": "string", "enum": self.paid_plans},
                 "seats": {"type": "integer", "minimum": 1, "maximum": 500},
                 "months": {"type": "integer", "minimum": 1, "maximum": 36},
             }
-        if self.enough_read and self.decision is not None and (self.loop == "free" or not due):
-            return {**options, "final_answer": {"decision": {"type": "string", "enum": [self.decision]}}}
+        if options and not free:
+            return options  # before anything is read: what a model chooses from a short transcript costs little
+        if free and len(self.searches) < MAX_SEARCHES and not self.enough_read:
+            # a led reviewer reads all that its verdict rests on, so that a search could not change what it knows
+            options["find_evidence"] = {"query": {"type": "string", "maxLength": 60}}
+        if self.unread and not self.enough_read:
+            # the strongest pulls first
+            few = self.unread[: max(READ_AT_ONCE, self.still_to_read) if free else self.still_to_read]
+            options["read_evidence"] = {"ids": {"subset": few, "minItems": self.still_to_read}}
+        if self.enough_read and self.decision is not None:
+            options["final_answer"] = {"decision": {"type": "string", "enum": [self.decision]}}
         return options
 
     def _due(self) -> set[str]:
@@ -104,11 +104,6 @@ class Desk:
             "price": self.priced or not self.paid_plans,
         }
         return {name for name in self.persona.tools if not done[name]}
-
-    def _queries(self) -> list[str]:
-        """What a led reviewer may look up: the kinds that its beats ask about and that the dossier has."""
-        present = {item.kind for item in self.dossier.evidence}
-        return list(dict.fromkeys(kind for beat in self.persona.beats for kind in beat.kinds if kind in present))
 
     def find(self, query: str) -> list[Evidence]:
         """Evidence that shares words with `query`, best first (at most `READ_AT_ONCE`)."""

@@ -149,16 +149,36 @@ def call_grammar(options: Mapping[str, Mapping[str, Any]], tools: Mapping[str, A
     a slot that is filled elsewhere.
     """
     rules: list[str] = []
+    calls: list[dict[str, Any]] = []
     for name, narrowed in options.items():
         fields = []
+        types = {}
         for key, schema in tools[name].inputs.items():
             if key in narrowed:
                 rules += _argument(f"{name}_{key}", {"type": schema["type"], **narrowed[key]})
                 fields.append(f"{_text(json.dumps(key) + ': ')} {name}_{key}")
+                types[key] = _loose({"type": schema["type"], **narrowed[key]})
         head = _text(f'{{"name": {json.dumps(name)}, "arguments": {{')
         body = f" {_text(', ')} ".join(fields)
         rules.append(f"{name}: {head} {body} {_text('}}')}")
-    return Grammar("lark", "\n".join([f"start: {' | '.join(options)}", *rules]) + "\n")
+        calls.append(_object({"name": {"const": name}, "arguments": _object(types)}))
+    schema = json.dumps(calls[0] if len(calls) == 1 else {"anyOf": calls}, ensure_ascii=False)
+    return Grammar("lark", "\n".join([f"start: {' | '.join(options)}", *rules]) + "\n", schema)
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object with exactly these properties."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _loose(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An argument as a JSON schema; of a `subset` neither the order nor that nothing comes twice can be said there."""
+    if "subset" not in schema:
+        return schema
+    items, least = schema["subset"], schema["minItems"]
+    if least == len(items):  # all of them, in their order
+        return {"type": "array", "prefixItems": [{"const": i} for i in items], "minItems": least, "maxItems": least}
+    return {"type": "array", "items": {"enum": items}, "minItems": max(1, least), "maxItems": len(items)}
 
 
 def _argument(rule: str, schema: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ class WeighEvidence(Tool):
 
     def forward(self) -> str:
         desk = self._desk
-        pulls = weigh(self._engine, self._prompts, desk.persona, self._evidence)
+        pulls = weigh(self._engine, self._prompts, desk.persona, self._evidence, tool=desk.dossier.slug)
         desk.pulls = {pull.evidence: pull for pull in pulls}
         desk.decision, desk.p_ship = decide(desk.persona, desk.dossier.evidence, pulls)
         strongest = sorted(pulls, key=lambda p: -abs(p.log_odds))[:4]

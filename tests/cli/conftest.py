@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import panel.engines
 from panel.assets import asset_folder
 from panel.calibrate import FILE, Entry, calibration_key, save
+from panel.engines.identity import Identity
 from panel.engines.scripted import ScriptedEngine
 from panel.prompts import Prompts
 from panel.records import Calibration, Persona
@@ -26,19 +28,24 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     monkeypatch.setenv("CI", "1")  # no browser opens in a test
 
     def refuse(*_: object, **__: object) -> None:
-        pytest.fail("a model was loaded")
+        pytest.fail("a model was looked for")
 
-    monkeypatch.setattr(panel.engines, "open_engine", refuse)
+    monkeypatch.setattr(panel.engines, "find_engine", refuse)
     return Command(monkeypatch, capsys)
 
 
 @pytest.fixture
 def with_engine(monkeypatch: pytest.MonkeyPatch, personas: tuple[Persona, ...]) -> Callable[..., ScriptedEngine]:
-    """Makes every command run on a scripted engine, and returns it."""
+    """Makes every command run on a scripted engine, and returns it.
 
-    def use(engine: ScriptedEngine | None = None, **options: object) -> ScriptedEngine:
+    Two scripts are two models; they share their answers where `model` is the same.
+    """
+    number = itertools.count()
+
+    def use(engine: ScriptedEngine | None = None, *, model: str = "", **options: object) -> ScriptedEngine:
         engine = engine or script.scripted_engine(personas, **options)  # type: ignore[arg-type]
-        monkeypatch.setattr(panel.engines, "open_engine", lambda *_, **__: engine)
+        identity = Identity(engine.info, {"script": model or str(next(number))})
+        monkeypatch.setattr(panel.engines, "find_engine", lambda *_, **__: (identity, lambda: engine))
         return engine
 
     return use

@@ -337,7 +337,7 @@ def cases(tmp_path: Path) -> Path:
         (case / "dossier.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
         gold = {"schema": "gold/1", "verdicts": dict.fromkeys(PERSONA_SLUGS, verdict)}
         (case / "gold.yaml").write_text(yaml.safe_dump(gold), encoding="utf-8")
-    split = {"train": sorted(case.name for case in folder.iterdir()), "dev": [], "test": []}
+    split = {"train": [], "calibration": sorted(case.name for case in folder.iterdir()), "dev": [], "test": []}
     (folder.parent / "split.yaml").write_text(yaml.safe_dump(split), encoding="utf-8")
     return folder
 
@@ -404,6 +404,8 @@ def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
     refused(f"{gold}:", "[verdicts.futurist]", "'maybe' is not known here")
     gold.unlink()
     refused(f"{gold}: there is no such gold file")
+    (cases.parent / "split.yaml").write_text("train: []\ndev: []\ntest: []\n", encoding="utf-8")
+    refused(str(cases.parent / "split.yaml"), "[train]", "there are no cases to fit on")
     (cases.parent / "split.yaml").unlink()
     refused(f"{cases.parent / 'split.yaml'}: there is no such split")
     # by default the cases are those of a checkout
@@ -413,7 +415,8 @@ def test_cases_that_cannot_be_fitted_on_are_refused_before_a_model_is_loaded(
 
 def test_cases_of_one_verdict_are_refused(command: Command, with_engine: Use, cases: Path, uncalibrated: Path) -> None:
     with_engine(opinionated())
-    (cases.parent / "split.yaml").write_text("train: [tool-0, tool-2]\ndev: []\ntest: []\n", encoding="utf-8")
+    split = "train: []\ncalibration: [tool-0, tool-2]\ndev: []\ntest: []\n"
+    (cases.parent / "split.yaml").write_text(split, encoding="utf-8")
     ran = command("personas", "calibrate", "--cases", cases, "--personas", uncalibrated, "--quiet")
     assert_refused(ran, "builder has the same verdict in all 2 cases", "--cases")
     assert not (uncalibrated / FILE).exists()
@@ -443,7 +446,7 @@ def test_models_are_listed(command: Command, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("fits", [True, False])
 def test_the_doctor_says_what_is_missing(command: Command, monkeypatch: pytest.MonkeyPatch, fits: bool) -> None:
     checks = [Check("python", True, "3.11"), Check("memory", fits, "needs 2 GB", "choose a smaller model")]
-    monkeypatch.setattr(panel.engines.memory, "doctor", lambda model, engine: checks)
+    monkeypatch.setattr(panel.engines.memory, "doctor", lambda model, engine, server: checks)
     ran = command("models", "doctor")
     assert ran.code == (0 if fits else 2)
     assert "✓ python: 3.11\n" in ran.out
@@ -468,7 +471,7 @@ def test_pulling_what_is_there_does_nothing(command: Command) -> None:
     "words",
     [
         "compare", "review", "render", "personas list", "personas show", "personas calibrate", "models list",
-        "models pull", "models doctor",
+        "models pull", "models doctor", "eval stability", "eval gold", "eval gate", "eval bless",
     ],
 )  # fmt: skip
 def test_every_command_has_an_example_that_it_understands(command: Command, words: str) -> None:
@@ -486,7 +489,7 @@ def test_every_command_has_an_example_that_it_understands(command: Command, word
 def test_help_names_every_command(command: Command) -> None:
     ran = command("--help")
     assert ran.code == 0
-    for name in ("compare", "review", "render", "personas", "models"):
+    for name in ("compare", "review", "render", "personas", "models", "eval"):
         assert re.search(rf"│ {name} +\w", ran.out)
 
 

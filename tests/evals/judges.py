@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from evals.stability.changes import PROBES, read_probes
 from panel.engines.scripted import ScriptedEngine
 from panel.gold import Case, Gold
 from panel.personas import load_personas
@@ -27,6 +28,8 @@ Opinion = Callable[[str, str], float]
 def judge(opinion: Opinion, **options: Any) -> ScriptedEngine:
     """The engine; `options` are those of `ScriptedEngine`."""
     audiences = {persona.audience: persona.slug for persona in load_personas()}
+    # a judge knows its readers by their other names too
+    audiences |= {said: slug for slug, ways in read_probes("audiences", "audiences", PROBES).items() for said in ways}
 
     def rate(prompt: str, candidate: str) -> float:
         fact = last_fact(prompt)

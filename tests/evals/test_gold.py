@@ -216,7 +216,7 @@ def test_a_constant_says_what_most_of_train_is() -> None:
 
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opinion: Opinion, *arguments: str) -> Any:
     """`python -m evals.gold` on hand-written cases and a judge for an engine."""
-    monkeypatch.setattr(gold, "open_engine", lambda engine, model: judge(opinion, name=opinion.__name__))
+    monkeypatch.setattr(gold, "open_cached", lambda engine, model: judge(opinion, name=opinion.__name__))
     more = [tool("more", "of one works well"), tool("less", "of two often fails")]
     monkeypatch.setattr(
         gold,
@@ -242,6 +242,11 @@ def test_the_command_on_a_perfect_judge(tmp_path: Path, monkeypatch: pytest.Monk
     assert [entry["right"] for entry in found["judges"].values()] == [
         vars(wilson(right, 16)) for right in (16, 9, 13, 9)
     ]
+    # two that all ship, one that none does, and one for the builder alone
+    assert found["confusion"]["builder"] == {"ship_ship": 3, "ship_skip": 0, "skip_ship": 0, "skip_skip": 1}
+    assert found["confusion"]["futurist"] == {"ship_ship": 2, "ship_skip": 0, "skip_ship": 0, "skip_skip": 2}
+    assert sum(step["n"] for step in found["curve"]) == 16
+    assert [step["ships"]["value"] for step in found["curve"]] == [float(s["low"] >= 0.5) for s in found["curve"]]
 
 
 def test_the_table_names_what_went_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

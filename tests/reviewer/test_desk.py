@@ -146,15 +146,17 @@ def test_a_free_reviewer_may_answer_early_and_use_any_tool_once(desk: Callable[.
     assert set(free.options()) == {"final_answer"}
 
 
-def test_a_led_reviewer_looks_up_what_its_questions_ask_about(desk: Callable[..., Desk], dossier: Dossier) -> None:
-    queries = desk().options()["find_evidence"]["query"]["enum"]
-    assert set(queries) == {kind for beat in desk().persona.beats for kind in beat.kinds}
-    assert len(queries) == len(set(queries))
-    docs_only = dossier.model_copy(update={"evidence": dossier.evidence[1:2]})
-    assert desk(dossier=docs_only).options()["find_evidence"]["query"]["enum"] == ["docs"]
-    asked = desk()
-    asked.searches.append("docs")
-    assert "find_evidence" not in asked.options()
+def test_a_led_reviewer_does_not_look_up_what_it_reads_anyway(desk: Callable[..., Desk]) -> None:
+    assert set(desk().options()) == {"read_evidence"}
+    searched = desk(loop="free")
+    searched.searches.append("docs")
+    assert "find_evidence" not in searched.options()
+
+
+def test_a_led_reviewer_chooses_from_a_short_transcript(desk: Callable[..., Desk]) -> None:
+    """Rivals and prices come before the reading, which makes the transcript long."""
+    assert set(desk("competitor-analyst").options()) == {"list_rivals"}
+    assert set(desk("business-buyer").options()) == {"price"}
 
 
 def test_there_are_steps_enough_for_the_longest_way() -> None:

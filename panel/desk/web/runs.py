@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from panel.desk import DeskStore
 from panel.desk.types import User
+from panel.engines.cached import CachedEngine
 from panel.errors import DraftError, PanelError, SetupError
 from panel.personas import load_personas
 from panel.prompts import Prompts
@@ -25,6 +26,7 @@ from panel.records import PERSONA_SLUGS, Dossier, Persona
 from panel.requests import Engine
 
 if TYPE_CHECKING:
+    from panel.reviewer import Loop
     from panel.run import Event
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 50
 #: Runs that are remembered once they are over.
 MAX_KEPT = 200
+
+#: Opens the engine; what it is given is to be called before a model is loaded.
+Opens = Callable[[Callable[[], None]], Engine]
 
 Status = Literal["waiting", "running", "done", "failed", "cancelled"]
 OVER: tuple[Status, ...] = ("done", "failed", "cancelled")
@@ -69,22 +74,28 @@ class Runner:
     """The queue of runs and the thread that works it off.
 
     Args:
-        opens: opens the engine; called when the first run starts, once.
+        opens: opens the engine; called when the first run starts, once. The engine is kept until the desk is closed.
+        fresh: whether stored reviews are passed over.
     """
 
     def __init__(
         self,
         store: DeskStore,
         outputs: Path,
-        opens: Callable[[], Engine],
+        opens: Opens,
         *,
         personas: Path | None = None,
         prompts: Path | None = None,
+        seed: int = 0,
+        loop: Loop = "led",
+        fresh: bool = False,
     ) -> None:
         self._store, self._outputs, self._opens = store, outputs, opens
         self._folder, self._prompts = personas, Prompts(prompts)
+        self._seed, self._loop, self._fresh = seed, loop, fresh
         self._personas = load_personas(personas)
         self._engine: Engine | None = None
+        self._loads_for: Job | None = None
         self._jobs: dict[str, Job] = {}
         self._waiting: queue.Queue[Job | None] = queue.Queue()
         self._lock = threading.Lock()
@@ -155,7 +166,7 @@ class Runner:
         while not self.closing.is_set():
             job = self._waiting.get()
             if job is None:
-                return
+                break
             with self._lock:
                 if job.status != "waiting":
                     continue
@@ -167,6 +178,26 @@ class Runner:
             except Exception as error:  # one run that breaks must not take the others with it
                 log.exception("run %s failed", job.id)
                 self._end(job, "failed", f"something unexpected happened ({type(error).__name__})")
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the file of answers; the model stays loaded."""
+        if isinstance(self._engine, CachedEngine):
+            self._engine.close()
+
+    def _loading(self) -> None:
+        if self._loads_for is not None:
+            self._tell(self._loads_for, what="loading")
+
+    def _open(self, job: Job) -> Engine:
+        if isinstance(self._engine, CachedEngine) and self._engine.failed:
+            # whoever mends the set-up need not start the desk again
+            self._let_go()
+            self._engine = None
+        self._loads_for = job
+        if self._engine is None:
+            self._engine = self._opens(self._loading)
+        return self._engine
 
     def _end(self, job: Job, status: Status, problem: str = "") -> None:
         job.problem = problem
@@ -174,10 +205,7 @@ class Runner:
         self._tell(job, what=status, about=[problem] if problem else [])
 
     def _run(self, job: Job) -> None:
-        if self._engine is None:
-            self._tell(job, what="loading")
-            self._engine = self._opens()
-        engine = self._engine
+        engine = self._open(job)
         from panel import run  # smolagents comes with it, and takes its time
 
         personas = run.calibrate_for(self._personas, self._prompts, engine, self._folder)
@@ -190,7 +218,10 @@ class Runner:
         if job.persona:
             self._again(job, next(p for p in personas if p.slug == job.persona), engine, event)
         else:
-            done = run.compare(job.dossiers, personas, self._prompts, engine, out=self._outputs, on_event=event)
+            done = run.compare(
+                job.dossiers, personas, self._prompts, engine,
+                out=self._outputs, seed=self._seed, loop=self._loop, fresh=self._fresh, on_event=event,
+            )  # fmt: skip
             self._store.sync()
             job.result = done.pages["json"].parent.name  # which is the item's slug, see `panel.desk.sync`
         self._end(job, "done")
@@ -206,7 +237,8 @@ class Runner:
         # a seed that no version has had: the same one would give the same review
         seed = max((review.provenance.seed for review in known), default=0) + 1
         review = run.review_again(
-            dossier, persona, self._prompts, engine, out=self._outputs, seed=seed, on_event=event
+            dossier, persona, self._prompts, engine,
+            out=self._outputs, seed=seed, loop=self._loop, on_event=event,
         )  # fmt: skip
         if review.status == "unscored":
             raise DraftError([f"this try ended without a verdict: {review.reason}"])

@@ -15,7 +15,6 @@ from panel.desk.web.access import Access, Role
 from panel.desk.web.app import create_app
 from panel.desk.web.runs import Runner
 from panel.errors import SetupError
-from panel.requests import Engine
 
 #: Seconds that requests have to end once the desk is told to.
 PATIENCE = 3
@@ -89,19 +88,15 @@ def checked(address: Address, store: DeskStore) -> Address:
 def serve(
     address: Address,
     store: DeskStore,
-    outputs: Path,
-    opens: Callable[[], Engine],
+    runner: Runner,
     *,
     owner: str,
     say: Callable[[str], None],
     opened: Callable[[str], None] = lambda _: None,
-    personas: Path | None = None,
-    prompts: Path | None = None,
 ) -> None:
     """Serve until Ctrl-C.
 
     Args:
-        opens: opens the engine, when the first run starts.
         owner: who the one-time address lets in, where the desk listens on this machine alone.
         say: tells the person at the terminal.
         opened: is given the address once the desk listens.
@@ -119,7 +114,6 @@ def serve(
         return user.role if user is not None else None
 
     access = Access(None if passwords else owner, check)
-    runner = Runner(store, outputs, opens, personas=personas, prompts=prompts)
     app = create_app(
         store, access, runner, hosts=address.hosts, scheme=address.scheme, cookie=f"desk-{address.port}",
         passwords=passwords,

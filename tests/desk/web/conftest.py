@@ -15,7 +15,7 @@ from panel.desk import DeskStore
 from panel.desk.types import User
 from panel.desk.web.access import Access, Role
 from panel.desk.web.app import create_app
-from panel.desk.web.runs import Runner
+from panel.desk.web.runs import Opens, Runner
 from panel.records import Comparison
 from panel.render import write_pages
 from panel.requests import Engine
@@ -79,13 +79,18 @@ def store(outputs: Path) -> Iterator[DeskStore]:
 
 
 @pytest.fixture
-def opens(personas: Any) -> Callable[[], Engine]:
+def opens(personas: Any) -> Opens:
     """Opens the engine of the tests; replace it where a test wants another."""
-    return lambda: scripted.scripted_engine(personas, skips=["business-buyer"])
+
+    def opened(on_load: Callable[[], None]) -> Engine:
+        on_load()
+        return scripted.scripted_engine(personas, skips=["business-buyer"])
+
+    return opened
 
 
 @pytest.fixture
-def runner(store: DeskStore, outputs: Path, opens: Callable[[], Engine]) -> Runner:
+def runner(store: DeskStore, outputs: Path, opens: Opens) -> Runner:
     return Runner(store, outputs, opens)
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ import uvicorn
 from panel.desk import DeskStore
 from panel.desk.web.access import Access
 from panel.desk.web.app import create_app
-from panel.desk.web.runs import Runner
+from panel.desk.web.runs import Opens, Runner
 from panel.engines.scripted import ScriptedEngine
-from panel.requests import Completion, Engine, GenerateRequest
+from panel.requests import Completion, GenerateRequest
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 #: Milliseconds that a browser waits for what must come; long, because a busy machine is no fault of what is tested.
@@ -48,7 +48,7 @@ class Live:
 
 
 @contextmanager
-def serving(store: DeskStore, outputs: Path, opens: Callable[[], Engine], owner: str = "Anna") -> Iterator[Live]:
+def serving(store: DeskStore, outputs: Path, opens: Opens, owner: str = "Anna") -> Iterator[Live]:
     """The desk on a free port of this machine, until the block ends."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

@@ -174,7 +174,7 @@ def main() -> None:
         outputs = Path(folder)
         store = DeskStore(outputs)
         furnish(store, outputs)
-        with serving(store, outputs, lambda: Slow(model._write, model._rate), owner=ANNA.name) as live:
+        with serving(store, outputs, lambda _: Slow(model._write, model._rate), owner=ANNA.name) as live:
             shoot(live, Path(sys.argv[1]), names)
         store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from panel.desk import DeskStore
+from panel.desk.web.runs import Opens
 from panel.records import Dossier
-from panel.requests import Engine
 from tests import scripted
 from tests.desk.web.live import CHROMIUM, PATIENCE, Live, Unhurried, chromium, serving
 
@@ -43,15 +44,26 @@ CARD = {
 SLUG = "lanternfish-1-2-vs-bramble"
 
 
+@pytest.fixture(scope="session")
+def embedded() -> Callable[[Path], Opens]:
+    """Opens the embedded model with answers in a file of their own; the model is loaded once, and stays loaded."""
+    from panel.engines import find_engine
+    from panel.engines.answers import AnswerStore
+    from panel.engines.cached import CachedEngine
+
+    identity, load = find_engine("openvino", "embedded", offline=True)
+    loaded = functools.cache(load)
+    return lambda answers: lambda _: CachedEngine(identity, loaded, AnswerStore(answers))
+
+
 @pytest.fixture
-def opens(personas: Any, request: pytest.FixtureRequest) -> Callable[[], Engine]:
+def opens(personas: Any, request: pytest.FixtureRequest, answers_file: Path) -> Opens:
     """A scripted engine, or the embedded model where the test asks for it."""
     if getattr(request, "param", "scripted") == "embedded":
-        from panel.engines import open_engine
-
-        return lambda: open_engine("openvino", "embedded", offline=True)
+        made: Opens = request.getfixturevalue("embedded")(answers_file)
+        return made
     model = scripted.scripted_engine(personas, skips=["business-buyer"])
-    return lambda: Unhurried(model._write, model._rate)
+    return lambda _: Unhurried(model._write, model._rate)
 
 
 ENGINES = pytest.mark.parametrize(
@@ -60,7 +72,7 @@ ENGINES = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def live(store: DeskStore, outputs: Path, opens: Callable[[], Engine], other_dossier: Dossier) -> Iterator[Live]:
+def live(store: DeskStore, outputs: Path, opens: Opens, other_dossier: Dossier) -> Iterator[Live]:
     from panel.desk.types import User
 
     store.keep_dossier(other_dossier, user=User("Anna", "approver"))

@@ -16,7 +16,7 @@ from httpx import Response
 
 from panel.desk import DeskStore
 from panel.desk.types import User
-from panel.desk.web.runs import MAX_WAITING, Runner
+from panel.desk.web.runs import MAX_WAITING, Opens, Runner
 from panel.errors import EngineError, SetupError
 from panel.records import Dossier
 from panel.requests import Engine
@@ -337,9 +337,9 @@ def test_one_reviewer_is_asked_again(anna: Editor, runner: Runner, store: DeskSt
 
 
 def test_a_run_that_fails_says_why_and_the_next_one_goes_on(
-    anna: Editor, runner: Runner, monkeypatch: pytest.MonkeyPatch, opens: Callable[[], Engine]
+    anna: Editor, runner: Runner, monkeypatch: pytest.MonkeyPatch, opens: Opens
 ) -> None:
-    def broken() -> Engine:
+    def broken(_: object) -> Engine:
         raise EngineError("the model is not there", hint="pull it")
 
     monkeypatch.setattr(runner, "_opens", broken)
@@ -352,14 +352,12 @@ def test_a_run_that_fails_says_why_and_the_next_one_goes_on(
     assert ended(runner, second.removeprefix("/runs/")).status == "done"
 
 
-def test_the_engine_is_opened_once(
-    store: DeskStore, outputs: Path, opens: Callable[[], Engine], other_dossier: Dossier
-) -> None:
+def test_the_engine_is_opened_once(store: DeskStore, outputs: Path, opens: Opens, other_dossier: Dossier) -> None:
     opened = []
 
-    def counting() -> Engine:
+    def counting(on_load: Callable[[], None]) -> Engine:
         opened.append(1)
-        return opens()
+        return opens(on_load)
 
     runner = Runner(store, outputs, counting)
     runner.start()
@@ -370,7 +368,7 @@ def test_the_engine_is_opened_once(
 
 
 def test_what_waits_can_be_cancelled_and_is_bounded(
-    store: DeskStore, outputs: Path, opens: Callable[[], Engine], other_dossier: Dossier
+    store: DeskStore, outputs: Path, opens: Opens, other_dossier: Dossier
 ) -> None:
     runner = Runner(store, outputs, opens)  # not started: everything waits
     jobs = [runner.compare([other_dossier], User("Anna", "editor")) for _ in range(MAX_WAITING)]

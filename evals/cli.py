@@ -1,0 +1,145 @@
+"""`review-panel eval`: the command line of the measurements, which `panel.cli` loads when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from evals import gold
+from evals.shared import CASES, note
+from panel.errors import SetupError
+from panel.gold import Case, Part, load_case, load_cases
+
+app = typer.Typer(
+    name="eval",
+    help="How right and how stable the panel is, over the cases of evals/.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("gold", epilog="Example: review-panel eval gold --part test --baselines")(gold.main)
+
+OUT = Path("outputs/evals/stability")
+_PARTS = (*get_args(Part), "all")
+
+
+def chosen_cases(part: str, names: list[str], root: Path = CASES) -> list[Case]:
+    """The cases of a part of split.yaml (`all`: of each), or those that are named.
+
+    Raises:
+        SetupError: there is no such part or case.
+    """
+    if names:
+        for name in names:
+            if not (root / name / "dossier.yaml").is_file():
+                raise SetupError(f"there is no case {name!r}", field="--cases", fix=f"name a folder of {root.name}/")
+        return [load_case(root / name) for name in dict.fromkeys(names)]
+    if part not in _PARTS:
+        raise SetupError(f"unknown part {part!r}", field="--part", fix=f"choose {', '.join(_PARTS)}")
+    parts: Any = get_args(Part) if part == "all" else (part,)
+    return [case for one in parts for case in load_cases(root, one)]
+
+
+@app.command(epilog="Example: review-panel eval stability --part dev --repeats 5 --live 2")
+def stability(
+    part: Annotated[str, typer.Option(help="train, dev, test or all.")] = "dev",
+    cases: Annotated[list[str] | None, typer.Option(help="Run these tools alone; repeatable.")] = None,
+    repeats: Annotated[int, typer.Option(min=2, help="Seeds: how often everything is weighed and reviewed.")] = 5,
+    draws: Annotated[int, typer.Option(min=1, help="Orders and paddings per tool.")] = 5,
+    live: Annotated[int, typer.Option(min=0, help="So many of the cases are also reviewed by live agents.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="Run these probes alone; repeatable.")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="ENGINE:MODEL to hold the verdicts against as well; repeatable.")
+    ] = None,
+    engine: str = "openvino",
+    model: str = "embedded",
+    out: Annotated[Path, typer.Option(help="Where answers and results are kept; a stopped run goes on.")] = OUT,
+    result: Annotated[Path | None, typer.Option(help="File for the result; default: stability.json in --out.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Hold the run against this blessed one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result (with --baseline the gate's).")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
+) -> None:
+    """What changes a verdict: seeds, order, wording, engines. Changes that must count, agreement, calibration.
+
+    Exit codes with --baseline: 0 pass, 1 regress, 3 inconclusive, 4 unreliable baseline, 5 not comparable; 2 always
+    means that the input or the set-up is wrong.
+    """
+    from evals.gate import judge, load_baseline
+    from evals.stability import show
+    from evals.stability.ground import Progress
+    from evals.stability.run import run_stability, to_json, warn_uncalibrated
+    from panel.engines import open_engine
+    from panel.files import write_atomic
+    from panel.personas import load_personas
+    from panel.prompts import Prompts
+    from panel.run import calibrate_for
+
+    # everything that people wrote is read before a model is loaded
+    chosen = chosen_cases(part, cases or [])
+    blessed = load_baseline(baseline) if baseline is not None else None
+    pairs = [_engine_and_model(text) for text in against or []]
+    prompts, personas = Prompts(), load_personas()
+    opened = open_engine(engine, model)
+    others = [
+        ("engine" if other != opened.info.engine else "quantisation", open_engine(other, name)) for other, name in pairs
+    ]
+    calibrated = calibrate_for(personas, prompts, opened)
+    warn_uncalibrated(calibrated, model, engine)
+    run = run_stability(
+        opened, prompts, calibrated, chosen, out,
+        seeds=repeats, draws=draws, live=live, only=only or [], against=others, progress=Progress(quiet=quiet),
+    )  # fmt: skip
+    path = result or out / "stability.json"
+    write_atomic(path, to_json(run))
+    if not as_json and not quiet:
+        show.table(run)
+    if not quiet:
+        note(f"written to {path}")
+    if blessed is None:
+        if as_json:
+            typer.echo(to_json(run), nl=False)
+        return
+    said = judge(run, blessed)
+    show.gate(said, as_json=as_json)
+    raise typer.Exit(said.exit_code)
+
+
+def _engine_and_model(text: str) -> tuple[str, str]:
+    engine, colon, model = text.partition(":")
+    if not (engine and colon and model):
+        raise SetupError(f"{text!r} is no engine with a model", field="--against", fix="say transformers:embedded")
+    return engine, model
+
+
+@app.command(epilog="Example: review-panel eval gate outputs/evals/stability/stability.json --baseline FILE")
+def gate(
+    run: Annotated[Path, typer.Argument(help="A stability run (JSON).", show_default=False)],
+    baseline: Annotated[Path, typer.Option(help="The blessed run.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Hold a run that is there already against a blessed one; runs nothing. Exit codes as of `stability`."""
+    from evals.gate import judge, load_baseline, load_run
+    from evals.stability import show
+
+    said = judge(load_run(run), load_baseline(baseline))
+    show.gate(said, as_json=as_json)
+    raise typer.Exit(said.exit_code)
+
+
+@app.command(epilog="Example: review-panel eval bless RUN --who 'A. Editor' --why 'new adapter, checked by hand'")
+def bless(
+    run: Annotated[Path, typer.Argument(help="A stability run (JSON).", show_default=False)],
+    who: Annotated[str, typer.Option(help="Who answers for it.", show_default=False)],
+    why: Annotated[str, typer.Option(help="Why it is the new measure.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The baseline's file.")] = CASES.parent / "baselines" / "stability.json",
+) -> None:
+    """Make a run the measure for those to come, with who, why and what it was made with."""
+    from evals.gate import bless as blessed
+    from evals.gate import load_run, save
+    from evals.stability.run import to_json
+
+    loaded = load_run(run)
+    save(out, blessed(loaded, who=who, why=why), to_json(loaded))
+    note(f"written to {out}")

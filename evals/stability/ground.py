@@ -1,0 +1,117 @@
+"""What every probe stands on: the engine, the prompts, the personas, the cases, and where answers are kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evals.bank import Bank
+from evals.stability.identity import case_sha256
+from evals.stability.prober import Prober, as_written
+from evals.stability.record import Subject, Verdict
+from panel.files import write_atomic
+from panel.gold import Case
+from panel.personas import persona_sha256
+from panel.prompts import Prompts
+from panel.records import Persona, PersonaSlug
+from panel.requests import Engine
+
+
+class Progress:
+    """Says on standard error what is being done and about how long the rest of it will take."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._what, self._total, self._done, self._started = "", 0, 0, time.monotonic()
+
+    def begin(self, what: str, total: int) -> None:
+        """A new stretch of work of `total` units."""
+        self.end()
+        self._what, self._total, self._done, self._started = what, total, 0, time.monotonic()
+
+    def advance(self, units: int = 1) -> None:
+        self._done += units
+        if self._quiet or not self._total:
+            return
+        spent = time.monotonic() - self._started
+        left = spent / max(self._done, 1) * max(self._total - self._done, 0)
+        about = f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left"
+        print(f"\r{self._what}: {self._done} of {self._total}, {about}    ", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if not self._quiet and self._done:
+            print("\r" + " " * 78 + "\r", end="", file=sys.stderr, flush=True)
+        self._done = 0
+
+
+@dataclass
+class Ground:
+    """`out` keeps the answers of this code, model and personas; a stopped run goes on from there."""
+
+    engine: Engine
+    prompts: Prompts
+    personas: Sequence[Persona]
+    cases: Sequence[Case]
+    out: Path
+    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
+    _prober: Prober | None = None
+    _loading: tuple[tuple[str, int], int] = (("", 0), 0)
+
+    def bank(self, about: str = "", *, engine: Engine | None = None, personas: Sequence[Persona] | None = None) -> Bank:
+        return Bank(
+            engine or self.engine,
+            self.prompts,
+            personas or self.personas,
+            self.out / "pulls",
+            about=about,
+            on_weighed=self._weighed,
+        )
+
+    def _weighed(self, persona: str, done: int, of: int) -> None:
+        """The bank counts what is done of one load; progress wants what is new."""
+        last, so_far = self._loading
+        self.progress.advance(done - so_far if (persona, of) == last and done > so_far else done)
+        self._loading = ((persona, of), done) if done < of else (("", 0), 0)
+
+    @property
+    def prober(self) -> Prober:
+        """The panel as it is, from one bank."""
+        if self._prober is None:
+            self._prober = Prober(self.bank(), self.personas, self.cases)
+        return self._prober
+
+    def subjects(self) -> dict[tuple[str, PersonaSlug], Subject]:
+        """The verdict of each persona on each tool as it is written, as a review comes to it."""
+        found = {}
+        path = self.out / "subjects.json"
+        kept: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.progress.begin("verdicts as written", len(self.cases) * len(self.personas))
+        for case in self.cases:
+            fresh = False
+            for persona in self.personas:
+                slug = case.dossier.slug
+                key = f"{slug}/{case_sha256(case)}/{persona.slug}/{persona_sha256(persona)}/{self.prompts.sha256}"
+                if key not in kept:
+                    decision, p_ship, pulls = as_written(self.engine, self.prompts, persona, case.dossier)
+                    kept[key] = {
+                        "decision": decision,
+                        "p_ship": p_ship,
+                        "pulls": {pull.evidence: pull.log_odds for pull in pulls},
+                    }
+                    fresh = True
+                gold = case.gold.verdicts[persona.slug]
+                told = {"tool": slug, "persona": persona.slug, "gold": gold, **kept[key]}
+                found[slug, persona.slug] = Subject.model_validate(told)
+                self.progress.advance()
+            if fresh:
+                write_atomic(path, json.dumps(kept) + "\n")
+        self.progress.end()
+        return found
+
+
+Answer = tuple[Verdict, float | None]
+Subjects = Mapping[tuple[str, PersonaSlug], Subject]
