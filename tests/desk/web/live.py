@@ -23,7 +23,7 @@ from panel.requests import Completion, GenerateRequest
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 #: Milliseconds that a browser waits for what must come; long, because a busy machine is no fault of what is tested.
-PATIENCE = 1_200_000
+PATIENCE = int(os.environ.get("PATIENCE", "300000"))
 
 
 class Unhurried(ScriptedEngine):
@@ -70,3 +70,22 @@ def serving(store: DeskStore, outputs: Path, opens: Opens, owner: str = "Anna") 
 
 def chromium(playwright: Any) -> Any:
     return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+
+
+def until(page: Any, expression: str) -> None:
+    """Wait until `expression` is true on the page.
+
+    `page.wait_for_function` asks again from inside the page, where the desk's content security policy forbids it.
+    """
+    from playwright.sync_api import Error
+
+    ends = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < ends:
+        try:
+            if page.evaluate(expression):
+                return
+        except Error as error:
+            if "context was destroyed" not in str(error):  # the page is left for the next one
+                raise
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never came true: {expression}")

@@ -16,7 +16,7 @@ from panel.desk import DeskStore
 from panel.desk.types import User
 from panel.personas import load_personas
 from tests import scripted
-from tests.desk.web.live import PATIENCE, Live, Unhurried, chromium, serving
+from tests.desk.web.live import PATIENCE, Live, Unhurried, chromium, serving, until
 from tests.fixtures_records import sample_data, unscored
 from tests.screenshots import SCHEMES
 
@@ -135,7 +135,7 @@ def shoot(live: Live, folder: Path, names: list[str]) -> None:
                     page.locator("#source").fill("https://example.com/lanternfish")
                     page.locator("#paste").fill(TEXT)
                     page.locator("[data-cut]").click()
-                    page.wait_for_function("document.querySelectorAll('[data-fact]').length >= 4")
+                    until(page, "document.querySelectorAll('[data-fact]').length >= 4")
                     page.locator("[data-fact] [type=checkbox]").nth(1).uncheck()
                     page.locator("#slug").fill("Lantern Fish")
                     page.locator("#slug").blur()
@@ -150,7 +150,7 @@ def shoot(live: Live, folder: Path, names: list[str]) -> None:
                                             "source": "https://example.com"}.items():  # fmt: skip
                             page.locator(f"#{name}").fill(value)
                         page.locator("[data-cut]").click()
-                        page.wait_for_function("document.querySelectorAll('[data-fact]').length >= 4")
+                        until(page, "document.querySelectorAll('[data-fact]').length >= 4")
                         page.locator("#rival").select_option("mistral-3b")
                         page.locator("#start").click()
                         page.wait_for_url("**/runs/*")

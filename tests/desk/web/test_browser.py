@@ -14,7 +14,7 @@ from panel.desk import DeskStore
 from panel.desk.web.runs import Opens
 from panel.records import Dossier
 from tests import scripted
-from tests.desk.web.live import CHROMIUM, PATIENCE, Live, Unhurried, chromium, serving
+from tests.desk.web.live import CHROMIUM, PATIENCE, Live, Unhurried, chromium, serving, until
 
 pytestmark = [
     pytest.mark.browser,
@@ -126,7 +126,7 @@ def waive_all(page: Any, press: Callable[[Any], None]) -> None:
         press(waiver.locator("summary"))
         waiver.locator("input[name=reason]").fill("Read, and it is so.")
         press(waiver.locator("button"))
-        page.wait_for_function(f"document.querySelectorAll('.blockers li:not(.waived)').length < {left}")
+        until(page, f"document.querySelectorAll('.blockers li:not(.waived)').length < {left}")
     raise AssertionError("something stays in the way")
 
 
@@ -139,7 +139,7 @@ def test_the_whole_way_by_mouse(page: Any, live: Live) -> None:
     page.locator("#source").fill("https://example.com/lanternfish")
     page.locator("#paste").fill(TEXT)
     page.get_by_role("button", name="Cut it into facts").click()
-    page.wait_for_function("document.querySelectorAll('[data-fact]').length >= 8")
+    until(page, "document.querySelectorAll('[data-fact]').length >= 8")
     texts = [area.input_value() for area in page.locator("[data-fact] textarea").all()]
     assert "Hospitals in Norway store patient letters with it." in texts
     assert not any("Sign in" in text for text in texts)
@@ -153,7 +153,7 @@ def test_the_whole_way_by_mouse(page: Any, live: Live) -> None:
         "Nobody has audited the encryption."
     )
     page.locator("#rival").select_option("bramble")
-    page.wait_for_function("document.querySelector('#ready').textContent.startsWith('Ready')")
+    until(page, "document.querySelector('#ready').textContent.startsWith('Ready')")
     page.locator("#start").click()
 
     page.wait_for_url(re.compile(r"/runs/\w+$"))
@@ -207,7 +207,7 @@ def edit_a_quote(page: Any, live: Live) -> None:
     area.fill(final)
     sentence.get_by_text("Saved", exact=True).wait_for()
     sentence.get_by_role("button", name="Done").click()
-    page.wait_for_function("document.querySelector('#item') && !document.querySelector('.sentence.open')")
+    until(page, "document.querySelector('#item') && !document.querySelector('.sentence.open')")
     page.locator(".sentence.edited").first.wait_for()
     text = live.store.item(SLUG).texts[target]
     assert (text.draft, text.current, text.by) == (draft, final, "Anna")
@@ -216,7 +216,7 @@ def edit_a_quote(page: Any, live: Live) -> None:
     added = " ".join(page.locator(".sentence.edited ins").all_inner_texts())
     assert "as one would want" in " ".join(added.split())
     page.keyboard.press("d")
-    page.wait_for_function("!document.querySelector('.sentence ins')")
+    until(page, "!document.querySelector('.sentence ins')")
 
 
 def overrule(page: Any) -> None:
@@ -286,17 +286,16 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.write("https://example.com/lanternfish")
     keys.to("[data-cut]")
     keys.press("Enter")
-    page.wait_for_function("document.querySelectorAll('[data-fact]').length >= 8")
-    page.wait_for_function("document.activeElement.name?.endsWith('.keep')")
+    until(page, "document.querySelectorAll('[data-fact]').length >= 8")
+    until(page, "document.activeElement.name?.endsWith('.keep')")
     keys.press("Space")  # the first fact is dropped
     assert page.locator("[data-fact].dropped").count() == 1
     keys.to("#rival")
-    keys.write("")
     keys.press("B")
     assert page.locator("#rival").input_value() == "bramble"
     keys.press("Control+Enter")
     page.wait_for_url(re.compile(r"/runs/\w+$"))
-    page.wait_for_function("document.activeElement.id === 'open-draft'")
+    until(page, "document.activeElement.id === 'open-draft'")
     keys.press("Enter")
     page.wait_for_url(f"{live.url}/items/{SLUG}")
 
@@ -304,21 +303,23 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     target = page.evaluate("document.activeElement.closest('.sentence').dataset.target")
     assert target.startswith("lanternfish-1-2/builder/")
     keys.press("e")
-    page.wait_for_function("document.activeElement.tagName === 'TEXTAREA'")
+    until(page, "document.activeElement.tagName === 'TEXTAREA'")
     draft = page.evaluate("document.activeElement.value")
     keys.press("Control+a")
     keys.write(f"{draft[:-1]}, as one would want.")
-    page.wait_for_function("document.querySelector('.sentence.open .saved').textContent === 'Saved'")
+    until(page, "document.querySelector('.sentence.open .saved').textContent === 'Saved'")
     keys.press("Escape")
     page.locator(".sentence.edited").first.wait_for()
-    page.wait_for_function("document.activeElement.classList.contains('text')")
-    keys.press("u")  # undone, and done again
-    page.wait_for_function("!document.querySelector('.sentence.edited')")
-    keys.press("U")
+    until(page, "document.activeElement.classList.contains('text')")
+    with page.expect_navigation():
+        keys.press("u")  # undone, and done again
+    assert page.locator(".sentence.edited").count() == 0
+    with page.expect_navigation():
+        keys.press("U")
     page.locator(".sentence.edited").first.wait_for()
     assert live.store.item(SLUG).texts[target].edited
 
-    page.wait_for_function("document.activeElement.classList.contains('text')")
+    until(page, "document.activeElement.classList.contains('text')")
     keys.press("x")
     page.locator("dialog[open]").wait_for()
     keys.to("dialog[open] textarea")
@@ -345,7 +346,7 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     page.locator("#withdraw-open").wait_for()
     assert "Anna" in published(live)
     keys.press("w")
-    page.wait_for_function("document.activeElement.id === 'withdraw-r'")
+    until(page, "document.activeElement.id === 'withdraw-r'")
     keys.write("The maker asked for it.")
     keys.to("#withdraw button.danger")
     keys.press("Enter")

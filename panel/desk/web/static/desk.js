@@ -1,4 +1,5 @@
 // What every screen shares: single keys, posting without leaving the page, telling the person what happened.
+// It stands in for HTMX: no third-party code is kept in this repository, and what the desk needs of it is little.
 // Every form also works without this file. Nothing here turns text into markup: elements are made, text is set.
 
 document.documentElement.classList.add("scripted");

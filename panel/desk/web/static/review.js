@@ -1,6 +1,6 @@
 // The review screen: what a sentence rests on, editing in place with autosave, and what others do meanwhile.
 
-import { $, $$, make, onKey, openDialog, post, say } from "./desk.js";
+import { $, $$, debounce, make, onKey, openDialog, post, say } from "./desk.js";
 
 const root = $("#item");
 const base = root.dataset.base;
@@ -321,8 +321,8 @@ async function back(action) {
   if (sentence.classList.contains("open")) $("textarea", sentence).value = data.text;
   show(sentence, data);
   counted(data);
-  if (!$(".sentence.open")) { look(sentence); return; }
   say(action === "undo" ? "Undone." : "Done again.");
+  if (!$(".sentence.open")) lookSoon(sentence);
 }
 
 /** Load the page again where we are: blockers, buttons and figures are made on the server. */
@@ -330,6 +330,8 @@ function look(sentence) {
   sessionStorage.setItem("desk-at", JSON.stringify({ base, target: sentence?.dataset.target, y: scrollY, d: differences }));
   location.replace(base);
 }
+/** Once nobody has undone anything for a moment: a key that is pressed while a page loads is lost. */
+const lookSoon = debounce((sentence) => { if (!$(".sentence.open")) look(sentence); }, 600);
 
 // ---------------------------------------------------------------------------------------------- the difference
 

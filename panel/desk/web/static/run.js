@@ -26,7 +26,7 @@ events.onmessage = (message) => {
   const note = $("#run-note");
   if (told.what === "failed") { note.textContent = told.about[0] ?? "It did not work."; note.className = "wrong"; }
   else if (!told.tool) note.textContent = NOTES[told.what] ?? note.textContent;
-  else if (told.what === "started") note.textContent = "The panel is at work.";
+  else note.textContent = "The panel is at work.";
   if (OVER.includes(told.what) && !told.tool) {
     events.close();
     const link = $("#open-draft");
