@@ -327,9 +327,16 @@ async function back(action) {
 
 /** Load the page again where we are: blockers, buttons and figures are made on the server. */
 function look(sentence) {
-  sessionStorage.setItem("desk-at", JSON.stringify({ base, target: sentence?.dataset.target, y: scrollY, d: differences }));
+  if (sentence) at = sentence;
+  returning = true;
   location.replace(base);
 }
+let returning = false;
+// at the last moment, so that keys pressed meanwhile count
+addEventListener("pagehide", () => {
+  if (!returning) return;
+  sessionStorage.setItem("desk-at", JSON.stringify({ base, target: at?.dataset.target, y: scrollY, d: differences }));
+});
 /** Once nobody has undone anything for a moment: a key that is pressed while a page loads is lost. */
 const lookSoon = debounce((sentence) => { if (!$(".sentence.open")) look(sentence); }, 600);
 
