@@ -258,6 +258,11 @@ class Keys:
     def write(self, text: str) -> None:
         self.page.keyboard.insert_text(text)
 
+    def sees(self, locator: Any) -> None:
+        """Wait until it is there, and the page has loaded that it is on: keys do nothing before."""
+        locator.wait_for()
+        self.page.wait_for_load_state()
+
     def to(self, selector: str, back: bool = False) -> None:
         """Tab until the focus is on `selector`, which must be visible to whoever looks for it."""
         for _ in range(250):
@@ -309,14 +314,14 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.write(f"{draft[:-1]}, as one would want.")
     until(page, "document.querySelector('.sentence.open .saved').textContent === 'Saved'")
     keys.press("Escape")
-    page.locator(".sentence.edited").first.wait_for()
+    keys.sees(page.locator(".sentence.edited").first)
     until(page, "document.activeElement.classList.contains('text')")
     with page.expect_navigation():
         keys.press("u")  # undone, and done again
     assert page.locator(".sentence.edited").count() == 0
     with page.expect_navigation():
         keys.press("U")
-    page.locator(".sentence.edited").first.wait_for()
+    keys.sees(page.locator(".sentence.edited").first)
     assert live.store.item(SLUG).texts[target].edited
 
     until(page, "document.activeElement.classList.contains('text')")
@@ -326,13 +331,13 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.write("It is too young.")
     keys.to("dialog[open] button.primary")
     keys.press("Enter")
-    page.get_by_text("verdict of Anna").wait_for()
+    keys.sees(page.get_by_text("verdict of Anna"))
 
     keys.press("J", "J", "r")
     page.locator(".offer").wait_for()
     keys.to(".offer button.primary")
     keys.press("Enter")
-    page.get_by_text("The new version is in use.").wait_for()
+    keys.sees(page.get_by_text("The new version is in use."))
 
     def press(locator: Any) -> None:
         locator.focus()
@@ -341,9 +346,9 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.press("b")
     waive_all(page, press)
     keys.press("a")
-    page.locator("#publish").wait_for()
+    keys.sees(page.locator("#publish"))
     keys.press("a")
-    page.locator("#withdraw-open").wait_for()
+    keys.sees(page.locator("#withdraw-open"))
     assert "Anna" in published(live)
     keys.press("w")
     until(page, "document.activeElement.id === 'withdraw-r'")
