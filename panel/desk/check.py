@@ -145,6 +145,7 @@ def _opening(text: str, stems: Iterable[str]) -> str:
 
 
 def _spans(text: str, allowed: Sequence[str], whole: Grounds, cited: Grounds, cites: str) -> tuple[Span, ...]:
+    """What is said of each begins with the word itself."""
     unknown = {match.start() for match in find_ungrounded(text, whole, allowed)}
     spans = []
     for match in find_ungrounded(text, cited, allowed):

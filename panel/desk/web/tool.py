@@ -117,7 +117,8 @@ def sent(change: Changing) -> Response:
         values["evidence"] = [row for row in values["evidence"] if row.get("text", "").strip()]
         values["evidence"] += [_fact(c.id, c.kind, c.text, values["source"]) for c in cut.candidates]
         values["paste"] = ""
-        notes = [f"{len(cut.candidates)} facts found; {len(cut.dropped)} sentences left out."]
+        left = len(cut.dropped)
+        notes = [f"{len(cut.candidates)} facts found, {left} sentence{'s' if left != 1 else ''} left out."]
         notes += ["The text was longer than what is read; paste the rest afterwards."] if cut.truncated else []
         return _form(change.web, change.session, values, notes=tuple(notes))
     if do == "fact":

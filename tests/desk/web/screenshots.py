@@ -20,7 +20,7 @@ from tests.desk.web.live import PATIENCE, Live, Unhurried, chromium, serving, un
 from tests.fixtures_records import sample_data, unscored
 from tests.screenshots import SCHEMES
 
-WIDTHS = {1440: 900, 390: 844}
+WIDTHS = {1280: 900, 390: 844}
 ANNA = User("Anna Lindqvist", "approver")
 EXAMPLE = "smolagents-2-vs-mistral-3b"
 TEXT = (
@@ -119,12 +119,12 @@ def shoot(live: Live, folder: Path, names: list[str]) -> None:
                 if "editing" in names:
                     page.goto(f"{live.url}/items/{EXAMPLE}#edit")
                     area = page.locator(".sentence.open textarea")
+                    before = area.input_value()
                     area.press_sequentially(" It has 7777 users.")
                     page.locator(".sentence.open .findings button").first.wait_for()
                     page.locator(".sentence.open").scroll_into_view_if_needed()
                     keep("editing")
-                    page.keyboard.press("Control+z")
-                    area.fill(area.input_value().replace(" It has 7777 users.", ""))
+                    area.fill(before)
                     page.keyboard.press("Escape")
                     page.wait_for_timeout(1500)
                 if "new" in names:

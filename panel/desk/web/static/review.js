@@ -83,7 +83,7 @@ function findings(sentence, data) {
   const list = $(".findings", sentence);
   if (!list) return;
   const lines = data.spans.map((span) => {
-    const line = make("li", {}, make("strong", { dir: "auto" }, span.text), ` ${span.why} `);
+    const line = make("li", {}, make("strong", { dir: "auto" }, span.text), `${span.why.slice(span.text.length)} `);
     if (span.level === "ungrounded" && sentence.dataset.tool) {
       const button = make("button", { type: "button" }, "Confirm with a source");
       button.addEventListener("click", () => confirmFact(sentence));
@@ -365,6 +365,7 @@ async function showDifference(sentence) {
 
 async function toggleDifferences() {
   differences = !differences;
+  $("#differences")?.setAttribute("aria-pressed", String(differences));
   const edited = sentences.filter((sentence) => sentence.classList.contains("edited"));
   if (!differences) sentences.forEach(hideDifference);
   else await Promise.all(edited.map(showDifference));
@@ -396,6 +397,7 @@ onKey("J", stepReview(1));
 onKey("K", stepReview(-1));
 onKey("e", () => { if (!editable) { say("Reopen it first."); return true; } open(at ?? sentences[0]); return true; });
 onKey("d", () => { toggleDifferences(); return true; });
+$("#differences")?.addEventListener("click", toggleDifferences);
 onKey("u", () => { if (editable) back("undo"); return true; });
 onKey("U", () => { if (editable) back("redo"); return true; });
 onKey("r", () => { const form = $("[data-regenerate]", review()); form?.requestSubmit(); return Boolean(form); });

@@ -64,7 +64,7 @@ $("[data-cut]").addEventListener("click", async (event) => {
   const left = $("#dropped");
   left.hidden = data.dropped.length === 0;
   $("ul", left).replaceChildren(...data.dropped.map((one) => make("li", {}, make("q", { dir: "auto" }, one.text), ` ${one.why}`)));
-  $("#cut-note").textContent = `${data.candidates.length} facts found, ${data.dropped.length} sentences left out.` +
+  $("#cut-note").textContent = `${data.candidates.length} facts found, ${data.dropped.length} sentence${data.dropped.length === 1 ? "" : "s"} left out.` +
     (data.truncated ? " The text was longer than what is read." : "");
   if (data.candidates.length) paste.value = "";
   const first = $$("[data-fact]", facts).at(-data.candidates.length);
