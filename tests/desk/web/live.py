@@ -23,7 +23,7 @@ from panel.requests import Completion, GenerateRequest
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 #: Milliseconds that a browser waits for what must come; long, because a busy machine is no fault of what is tested.
-PATIENCE = int(os.environ.get("PATIENCE", "300000"))
+PATIENCE = int(os.environ.get("PATIENCE", "1200000"))
 
 
 class Unhurried(ScriptedEngine):
