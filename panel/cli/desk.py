@@ -77,6 +77,26 @@ def desk(
     )  # fmt: skip
 
 
+@app.command(epilog="Example: review-panel desk flips outputs/evals/stability/stability.json")
+def flips(
+    record: Annotated[Path, typer.Argument(help="What review-panel eval stability wrote.", show_default=False)],
+    out: OutOption = DEFAULT_OUT,
+) -> None:
+    """Tell the desk how often each tool's verdicts flip; the queue shows it, and sorts by it too."""
+    from panel.cli import show
+    from panel.desk.flips import flip_rates
+
+    rates = flip_rates(record)
+    store = _store(out)
+    try:
+        store.sync()
+        show.note(
+            f"flip rates of {len(rates)} tools are kept; {store.set_flip_rates(rates)} of them stand in the queue"
+        )
+    finally:
+        store.close()
+
+
 @user_app.command("add", epilog="Example: review-panel desk user add Anna --role approver")
 def user_add(
     name: Annotated[str, typer.Argument(help="As pages will name them.")],
