@@ -24,6 +24,14 @@ app.command("gold", epilog="Example: review-panel eval gold --part test --baseli
 OUT = Path("outputs/evals/stability")
 _PARTS = (*get_args(Part), "all")
 
+# where a report goes: options of every command that has a run in its hands
+Html = Annotated[Path | None, typer.Option("--html", help="Write the report as one page.")]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write it as JUnit XML.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write a summary, as for $GITHUB_STEP_SUMMARY.")]
+Annotate = Annotated[
+    bool | None, typer.Option("--annotations/--no-annotations", help="GitHub annotations; default: in its workflows.")
+]
+
 
 def chosen_cases(part: str, names: list[str], root: Path = CASES) -> list[Case]:
     """The cases of a part of split.yaml (`all`: of each), or those that are named.
@@ -60,6 +68,10 @@ def stability(
     baseline: Annotated[Path | None, typer.Option(help="Hold the run against this blessed one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result (with --baseline the gate's).")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
+    html: Html = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    annotations: Annotate = None,
 ) -> None:
     """What changes a verdict: seeds, order, wording, engines. Changes that must count, agreement, calibration.
 
@@ -67,6 +79,7 @@ def stability(
     means that the input or the set-up is wrong.
     """
     from evals.gate import judge, load_baseline
+    from evals.report.write import write
     from evals.stability import show
     from evals.stability.ground import Progress
     from evals.stability.run import run_stability, to_json, warn_uncalibrated
@@ -97,11 +110,12 @@ def stability(
         show.table(run)
     if not quiet:
         note(f"written to {path}")
-    if blessed is None:
+    said = judge(run, blessed) if blessed is not None else None
+    write(run, said, blessed, html=html, junit=junit, markdown=markdown, annotate=annotations)
+    if said is None:
         if as_json:
             typer.echo(to_json(run), nl=False)
         return
-    said = judge(run, blessed)
     show.gate(said, as_json=as_json)
     raise typer.Exit(said.exit_code)
 
@@ -118,14 +132,47 @@ def gate(
     run: Annotated[Path, typer.Argument(help="A stability run (JSON).", show_default=False)],
     baseline: Annotated[Path, typer.Option(help="The blessed run.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json")] = False,
+    html: Html = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    annotations: Annotate = None,
 ) -> None:
     """Hold a run that is there already against a blessed one; runs nothing. Exit codes as of `stability`."""
     from evals.gate import judge, load_baseline, load_run
+    from evals.report.write import write
     from evals.stability import show
 
-    said = judge(load_run(run), load_baseline(baseline))
+    loaded, blessed = load_run(run), load_baseline(baseline)
+    said = judge(loaded, blessed)
+    write(loaded, said, blessed, html=html, junit=junit, markdown=markdown, annotate=annotations)
     show.gate(said, as_json=as_json)
     raise typer.Exit(said.exit_code)
+
+
+@app.command(epilog="Example: review-panel eval report outputs/evals/stability/stability.json --html stability.html")
+def report(
+    run: Annotated[Path, typer.Argument(help="A stability run (JSON).", show_default=False)],
+    baseline: Annotated[Path | None, typer.Option(help="A blessed run to hold it against.")] = None,
+    html: Html = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    annotations: Annotate = None,
+) -> None:
+    """Write a run that is there already for readers. Exits with 0 whatever the gate says; `gate` is for that."""
+    from evals.gate import judge, load_baseline, load_run
+    from evals.report.write import write
+
+    if not (html or junit or markdown or annotations):
+        raise SetupError(
+            "nothing to write", field="--html", fix="name a file: --html FILE, --junit FILE or --markdown FILE"
+        )
+    loaded = load_run(run)
+    blessed = load_baseline(baseline) if baseline is not None else None
+    said = judge(loaded, blessed) if blessed is not None else None
+    write(loaded, said, blessed, html=html, junit=junit, markdown=markdown, annotate=annotations)
+    for path in (html, junit, markdown):
+        if path is not None:
+            note(f"written to {path}")
 
 
 @app.command(epilog="Example: review-panel eval bless RUN --who 'A. Editor' --why 'new adapter, checked by hand'")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -106,36 +107,59 @@ def fit(persona: Persona, cases: Sequence[Case], pulls: Sequence[Sequence[Pull]]
     Raises:
         SetupError: scikit-learn is missing, or the cases have one verdict only.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise SetupError("fitting needs scikit-learn", fix="pip install 'review-panel[evals]'") from error
-    import numpy as np
-
     slug = persona.slug
+    ships = [case.gold.verdicts[slug] == "ship" for case in cases]
+    if len(set(ships)) < 2:
+        raise SetupError(
+            f"{slug} has the same verdict in all {len(cases)} cases", fix="give cases with both verdicts to --cases"
+        )
+    neutral = neutral_of(slug, cases, pulls)
+    rows = [
+        balance(persona, case.dossier.evidence, moved(row, neutral), DEADBAND)
+        for case, row in zip(cases, pulls, strict=True)
+    ]
+    return fit_sums(rows, ships, neutral)
+
+
+def neutral_of(slug: PersonaSlug, cases: Sequence[Case], pulls: Sequence[Sequence[Pull]]) -> float:
+    """The mean pull (nats, 3 decimals) of the facts that gold calls without bearing for the persona; 0 of none."""
     idle = [
         pull.log_odds
         for case, row in zip(cases, pulls, strict=True)
         for pull in row
         if pull.weighed and case.gold.pulls.get(pull.evidence, {}).get(slug) == 0
     ]
-    neutral = round(float(np.mean(idle)), 3) if idle else 0.0
-    moved = [[p.model_copy(update={"log_odds": p.log_odds - neutral if p.weighed else 0.0}) for p in r] for r in pulls]
-    rows = [balance(persona, case.dossier.evidence, row, DEADBAND) for case, row in zip(cases, moved, strict=True)]
-    ships = [case.gold.verdicts[slug] == "ship" for case in cases]
-    if len(set(ships)) < 2:
-        raise SetupError(
-            f"{slug} has the same verdict in all {len(cases)} cases", fix="give cases with both verdicts to --cases"
-        )
+    return round(math.fsum(idle) / len(idle), 3) if idle else 0.0
+
+
+def moved(row: Sequence[Pull], neutral: float) -> list[Pull]:
+    """Pulls with `neutral` as their zero."""
+    return [p.model_copy(update={"log_odds": p.log_odds - neutral if p.weighed else 0.0}) for p in row]
+
+
+def fit_sums(rows: Sequence[tuple[float, float]], ships: Sequence[bool], neutral: float) -> Calibration:
+    """A calibration from the sums toward ship and toward skip (nats) of tools of both verdicts; see `fit`.
+
+    Raises:
+        SetupError: scikit-learn is missing.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with it
+    except ImportError as error:
+        raise SetupError("fitting needs scikit-learn", fix="pip install 'review-panel[evals]'") from error
+    import numpy as np
+
     sums = np.array([[toward, -against] for toward, against in rows])
     spread = np.maximum(sums.std(axis=0), 1e-6)
-    model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(sums / spread, ships)
-    weights = model.coef_[0] / spread
-    if (weights <= 0).any():  # too few cases to tell the two apart: one weight for both
-        joint = sums.sum(axis=1, keepdims=True)
-        width = max(float(joint.std()), 1e-6)
-        model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(joint / width, ships)
-        weights = np.full(2, max(float(model.coef_[0][0]) / width, 1e-3))
+    with threadpool_limits(1):  # two columns gain nothing by threads, and lose much on a busy machine
+        model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(sums / spread, ships)
+        weights = model.coef_[0] / spread
+        if (weights <= 0).any():  # too few cases to tell the two apart: one weight for both
+            joint = sums.sum(axis=1, keepdims=True)
+            width = max(float(joint.std()), 1e-6)
+            model = LogisticRegression(C=PENALTY_C, class_weight="balanced").fit(joint / width, ships)
+            weights = np.full(2, max(float(model.coef_[0][0]) / width, 1e-3))
     return Calibration(
         fitted=True,
         neutral=neutral,

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from panel.records import Decision, Evidence, Persona, Pull
+from panel.records import Decision, Evidence, Kind, Persona, Pull
 
 #: Nats beyond the dead band at which a fact stops to weigh more.
 LIMIT = 1.5
@@ -45,20 +45,29 @@ def balance(
     persona: Persona, evidence: Sequence[Evidence], pulls: Sequence[Pull], deadband: float
 ) -> tuple[float, float]:
     """The weighted pulls toward ship and toward skip, both ≥ 0, in nats: what a calibration is fitted on."""
+    facts = distinct_facts(evidence, pulls, deadband)
+    # math.fsum is exact, so that the order of the evidence cannot show in the last bits
+    toward = math.fsum(persona.lens[kind] * size for kind, size, ships in facts if ships)
+    against = math.fsum(persona.lens[kind] * size for kind, size, ships in facts if not ships)
+    return levelled(toward), levelled(against)
+
+
+def distinct_facts(
+    evidence: Sequence[Evidence], pulls: Sequence[Pull], deadband: float
+) -> list[tuple[Kind, float, bool]]:
+    """Each fact that counts, before the lens: its kind, its size (nats, 0 to `LIMIT`), whether it argues for ship."""
     by_id = {pull.evidence: pull.log_odds for pull in pulls}
-    toward: list[float] = []
-    against: list[float] = []
+    found: list[tuple[Kind, float, bool]] = []
     for group in _distinct(evidence, by_id):
         # the fullest wording speaks for the group, so that a copy in fewer words changes nothing
         item = min(group, key=lambda e: (-len(e.text), e.text, e.kind, by_id[e.id]))
         pull = by_id[item.id]
-        weight = persona.lens[item.kind] * min(max(abs(pull) - deadband, 0.0), LIMIT)
-        (toward if pull > 0 else against).append(weight)
-    # math.fsum is exact, so that the order of the evidence cannot show in the last bits
-    return _levelled(math.fsum(toward)), _levelled(math.fsum(against))
+        found.append((item.kind, min(max(abs(pull) - deadband, 0.0), LIMIT), pull > 0))
+    return found
 
 
-def _levelled(total: float) -> float:
+def levelled(total: float) -> float:
+    """The sum of one side, levelled off toward `CEILING`."""
     return CEILING * -math.expm1(-total / CEILING)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -22,6 +22,8 @@ from panel.validate import Problem, check_beat, support
 #: Temperatures of the candidates of one beat, round by round: the likeliest words first, and others only for the few
 #: beats that have something wrong with them. After the last round a beat quotes its evidence word for word.
 ROUNDS = ((0.0,), (0.6, 0.9))
+#: Temperatures for a beat that another reviewer of the tool has written in the same words.
+APART = (0.7, 0.9, 1.1, 1.3)
 MAX_TOKENS = 56
 #: How much likelier its evidence must make a sentence, in nats per token, by the model's own account. Of the beats of
 #: evals/adapter/beats.csv all lie above, of the same beats with another fact of their tool none (one-off, see LOG).
@@ -140,12 +142,15 @@ def draft_beats(
     seed: int,
     attempt: int = 0,
     others: Sequence[str] = (),
+    taken: Collection[str] | None = None,
 ) -> list[tuple[Beat, list[Problem], int]]:
     """Write the planned beats.
 
     Args:
         attempt: 0 the first time; beyond `ROUNDS` the evidence is quoted.
         others: texts of beats that stand already and may not be repeated.
+        taken: what other reviewers say after their stems, as `said` gives it. None of it may be said again, and
+            candidates are drawn further afield (`APART`), whatever the attempt.
 
     Returns:
         For each plan the best candidate, what is wrong with it (nothing, if all is well), and how many tokens the
@@ -154,9 +159,9 @@ def draft_beats(
     by_id = {item.id: item for item in dossier.evidence}
     ordinary = engine.ordinary_words()
     ground = {plan.spec.name: grounds(dossier, persona, ordinary, plan.cites) for plan in plans}
-    verbatim = attempt >= len(ROUNDS)
+    verbatim = attempt >= len(ROUNDS) and taken is None
     tuned = bool(engine.info.adapter_sha256)
-    temperatures = (0.0,) if verbatim else ROUNDS[attempt]
+    temperatures = APART if taken is not None else (0.0,) if verbatim else ROUNDS[attempt]
     requests = []
     for plan in (plan for plan in plans if not plan.silent):
         facts = [by_id[c].text for c in plan.cites]
@@ -164,7 +169,7 @@ def draft_beats(
         messages = draft_messages(prompts, persona, dossier.name, facts, plan.spec.question, tuned=tuned)
         requests += [
             GenerateRequest(
-                key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{attempt}/{k}",
+                key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{attempt if taken is None else 'apart'}/{k}",
                 messages=messages,
                 grammar=quotation_grammar(facts[0], own.names) if verbatim else sentence_grammar(own, ordinary),
                 sampling=Sampling(temperature, 0.92, MAX_TOKENS if not verbatim else 4 * MAX_TOKENS),
@@ -181,10 +186,22 @@ def draft_beats(
             results.append((Beat(name=plan.spec.name, text=plan.stem, cites=(), silent=True), [], 0))
             continue
         candidates = [next(completions) for _ in temperatures]
-        beat, problems = _best(plan, candidates, by_id, ground[plan.spec.name], written, verbatim=verbatim)
+        beat, problems = _best(plan, candidates, by_id, ground[plan.spec.name], written, taken or (), verbatim=verbatim)
         written.append(beat.text.removeprefix(plan.stem))
         results.append((beat, problems, sum(c.completion_tokens for c in candidates)))
     return _second_opinion(engine, prompts, plans, results, by_id, f"{persona.slug}/{dossier.slug}")
+
+
+def planned(persona: Persona, dossier: Dossier, decision: Decision, beat: Beat) -> BeatPlan:
+    """The plan that a beat of a review was written by."""
+    spec = next(spec for spec in persona.beats if spec.name == beat.name)
+    stem = beat.text if beat.silent else _stem(spec, dossier, decision)
+    return BeatPlan(spec, stem, beat.cites)
+
+
+def said(beat: Beat, plan: BeatPlan) -> str:
+    """What a beat says after its stem, whatever its case and spacing."""
+    return " ".join(beat.text.removeprefix(plan.stem).casefold().split())
 
 
 def _second_opinion(
@@ -280,6 +297,7 @@ def _best(
     evidence: Mapping[str, Evidence],
     ground: Grounds,
     others: Sequence[str],
+    taken: Collection[str],
     *,
     verbatim: bool,
 ) -> tuple[Beat, list[Problem]]:
@@ -289,6 +307,8 @@ def _best(
         text = plan.stem + completion.text.rstrip()
         beat = Beat(name=plan.spec.name, text=text, cites=plan.cites, verbatim=verbatim)
         problems = check_beat(beat, plan.stem, evidence, ground, others)
+        if said(beat, plan) in taken:
+            problems.append(Problem(beat.name, "is in the words of another reviewer"))
         likelihood = completion.logprob / max(1, completion.completion_tokens - completion.forced_tokens)
         backed = support(completion.text, [evidence[c] for c in plan.cites])
         return (float(len(problems)), -round(backed, 1), -likelihood), beat, problems

@@ -43,6 +43,11 @@ def read_text(path: Path, what: str) -> str:
         raise SetupError(
             f"the {what} cannot be read ({error.strerror})", path=path, fix="check the path and its permissions"
         ) from error
+    return decode(data, path, what)
+
+
+def decode(data: bytes, path: Path, what: str) -> str:
+    """The text of an input file's `data`; `path` is what messages call it. Raises `SetupError` as `read_text`."""
     if len(data) > MAX_BYTES:
         raise SetupError(
             f"the {what} is larger than {MAX_BYTES >> 20} MiB", path=path, fix="keep evidence to one sentence each"

@@ -19,7 +19,11 @@ def load_persona(path: Path) -> Persona:
     Raises:
         SetupError: names the file, the line, the field and the fix.
     """
-    text = read_text(path, "persona file")
+    return parse_persona(read_text(path, "persona file"), path)
+
+
+def parse_persona(text: str, path: Path) -> Persona:
+    """The persona of a file's `text`; `path` is what messages call it. Raises `SetupError`."""
     lines = text.split("\n")
     ends = [i for i, line in enumerate(lines) if line.rstrip() == "---"]
     if len(ends) < 2 or ends[0] != 0:
@@ -63,6 +67,6 @@ def load_personas(folder: Path | None = None) -> tuple[Persona, ...]:
 
 
 def persona_sha256(persona: Persona) -> str:
-    """Hash of what the persona says, whatever the layout of its file."""
-    data: dict[str, Any] = persona.model_dump(mode="json", by_alias=True)
+    """Hash of what the persona says, whatever the layout of its file; of the candidates no review knows."""
+    data: dict[str, Any] = persona.model_dump(mode="json", by_alias=True, exclude={"candidates"})
     return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

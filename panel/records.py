@@ -202,6 +202,14 @@ class Calibration(_Input):
     weaknesses: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
+class Candidates(_Input):
+    """What `review-panel personas tune` may put in the place of what a persona has; no review reads it."""
+
+    audience: tuple[ShortLine, ...] = Field(default=(), max_length=16)
+    examples: tuple[Example, ...] = Field(default=(), max_length=32)
+    lens: dict[Kind, tuple[Weight, ...]] = {}
+
+
 class Persona(_Input):
     """A reviewer, read from a Markdown file: front matter and prose."""
 
@@ -215,6 +223,7 @@ class Persona(_Input):
     beats: tuple[BeatSpec, ...] = Field(min_length=4, max_length=5)
     terms: tuple[ShortLine, ...] = ()
     calibration: Calibration = Calibration()
+    candidates: Candidates = Candidates()
     voice: Paragraph
 
     @field_validator("beats")

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from panel.assets import asset_folder
 from panel.calibrate import Entry, calibrated, calibration_key, fit, load_calibrations, save
+from panel.distinct import distinct
 from panel.dossier import load_dossier
 from panel.engines.scheduler import Scheduler
 from panel.errors import EngineError, MissingAnswers, SetupError
@@ -114,21 +116,23 @@ def compare(
         MissingAnswers: the engine is a replay, and lacks answers; every review was tried.
     """
     session = _Session(engine, prompts, Store(out), seed, loop, fresh, on_event)
-    reviews: dict[tuple[str, str], Review] = {}
-    todo: list[_Job] = []
-    for dossier in dossiers:
-        kept, jobs = session.kept(dossier, personas)
-        reviews |= kept
-        todo += jobs
-    missing: list[MissingAnswers] = []
-    for start in range(0, len(todo), AT_ONCE):
-        try:
-            reviews |= session.review(todo[start : start + AT_ONCE])
-        except MissingAnswers as error:
-            missing.append(error)
-    if missing:
-        raise MissingAnswers.together(missing)
-    return session.write(dossiers, personas, reviews)
+    return session.write(dossiers, personas, session.reviews(dossiers, personas))
+
+
+def review(
+    dossiers: Sequence[Dossier],
+    personas: Sequence[Persona],
+    prompts: Prompts,
+    engine: Engine,
+    *,
+    out: Path,
+    seed: int = 0,
+    loop: Loop = "led",
+    fresh: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> dict[tuple[str, str], Review]:
+    """The reviews that `compare` would make, by tool and persona, without a record of them; raises the same."""
+    return _Session(engine, prompts, Store(out), seed, loop, fresh, on_event).reviews(dossiers, personas)
 
 
 def batch(
@@ -285,11 +289,28 @@ class _Session:
                 self.on_event(Event(dossier.slug, persona.slug, "reused"))
         return reviews, todo
 
+    def reviews(self, dossiers: Sequence[Dossier], personas: Sequence[Persona]) -> dict[tuple[str, str], Review]:
+        """Every review of every tool, `AT_ONCE` at a time."""
+        reviews: dict[tuple[str, str], Review] = {}
+        todo: list[_Job] = []
+        for dossier in dossiers:
+            kept, jobs = self.kept(dossier, personas)
+            reviews |= kept
+            todo += jobs
+        missing: list[MissingAnswers] = []
+        for start in range(0, len(todo), AT_ONCE):
+            try:
+                reviews |= self.review(todo[start : start + AT_ONCE])
+            except MissingAnswers as error:
+                missing.append(error)
+        if missing:
+            raise MissingAnswers.together(missing)
+        return reviews
+
     def review(self, jobs: Sequence[_Job]) -> dict[tuple[str, str], Review]:
         """One thread per review, all on one engine. Each review is stored the moment it is finished."""
         scheduler = Scheduler(self.engine, seats=len(jobs))
         reviews: dict[tuple[str, str], Review] = {}
-        failures: list[BaseException] = []
 
         def work(job: _Job) -> None:
             tool, persona = job.dossier.slug, job.persona.slug
@@ -297,35 +318,19 @@ class _Session:
             def step(name: str, about: tuple[str, ...] = ()) -> None:
                 self.on_event(Event(tool, persona, name, about))
 
-            try:
-                with scheduler.seat():
-                    step("started")
-                    done = run_review(
-                        job.persona, job.dossier, scheduler, self.prompts,
-                        seed=self.seed, loop=self.loop, on_step=step,
-                    )  # fmt: skip
-                    # before the seat is left: whoever leaves last may have to run the others' next batch
-                    if done.review.status == "scored":
-                        self.store.save_review(tool, job.key, done.review, done.trace, now=_now())
-                    else:
-                        self.store.save_trace(tool, persona, job.key, done.trace)
-                    reviews[tool, persona] = done.review
-                    step(done.review.status)
-            except BaseException as error:  # a thread has nobody to raise to: the caller below raises it
-                failures.append(error)
+            step("started")
+            done = run_review(
+                job.persona, job.dossier, scheduler, self.prompts, seed=self.seed, loop=self.loop, on_step=step,
+            )  # fmt: skip
+            # before the seat is left: whoever leaves last may have to run the others' next batch
+            if done.review.status == "scored":
+                self.store.save_review(tool, job.key, done.review, done.trace, now=_now())
+            else:
+                self.store.save_trace(tool, persona, job.key, done.trace)
+            reviews[tool, persona] = done.review
+            step(done.review.status)
 
-        threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            scheduler.close()
-            raise
-        missing = [error for error in failures if isinstance(error, MissingAnswers)]
-        if failures:
-            raise failures[0] if len(missing) < len(failures) else MissingAnswers.together(missing)
+        _side_by_side(scheduler, [partial(work, job) for job in jobs])
         if all(review.reason is not None and scheduler.failure is not None for review in reviews.values()):
             # nothing worked, and not because of what a model wrote: the set-up is to blame, not the reviewers
             raise EngineError(f"every review failed: {scheduler.failure}")
@@ -334,10 +339,44 @@ class _Session:
     def write(
         self, dossiers: Sequence[Dossier], personas: Sequence[Persona], reviews: Mapping[tuple[str, str], Review]
     ) -> Outcome:
-        """Merge what the reviewers said, and write the record and its pages."""
-        by_tool = {d.slug: [reviews[d.slug, p.slug] for p in personas] for d in dossiers}
+        """Merge what the reviewers said, each in words of their own, and write the record and its pages."""
+
+        def together(tasks: Sequence[Callable[[Engine], None]]) -> None:
+            for start in range(0, len(tasks), AT_ONCE):
+                some = tasks[start : start + AT_ONCE]
+                scheduler = Scheduler(self.engine, seats=len(some))
+                _side_by_side(scheduler, [partial(task, scheduler) for task in some])
+
+        said = [(dossier, [reviews[dossier.slug, p.slug] for p in personas]) for dossier in dossiers]
+        apart = distinct(said, {p.slug: p for p in personas}, self.prompts, together)
+        by_tool = {dossier.slug: own for dossier, own in zip(dossiers, apart, strict=True)}
         record = merge(dossiers, by_tool, created=_now())
         return Outcome(record, write_pages(record, self.store.comparison_folder(record)))
+
+
+def _side_by_side(scheduler: Scheduler, tasks: Sequence[Callable[[], None]]) -> None:
+    """Run each task in a thread that holds a seat; raise what any of them raised, once all have ended."""
+    failures: list[BaseException] = []
+
+    def seated(task: Callable[[], None]) -> None:
+        try:
+            with scheduler.seat():
+                task()
+        except BaseException as error:  # a thread has nobody to raise to: the caller below raises it
+            failures.append(error)
+
+    threads = [threading.Thread(target=seated, args=(task,), daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        scheduler.close()
+        raise
+    missing = [error for error in failures if isinstance(error, MissingAnswers)]
+    if failures:
+        raise failures[0] if len(missing) < len(failures) else MissingAnswers.together(missing)
 
 
 def _now() -> str:

@@ -24,9 +24,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"validate", "merge", "render", "gold"}),
     # the model, and how what it says becomes a probability: fitted on cases with `gold`, in the sums of `decide`
     frozenset({"weigh", "draft", "engines", "calibrate"}),
-    frozenset({"reviewer"}),
+    frozenset({"reviewer", "distinct"}),
     frozenset({"run"}),
-    frozenset({"desk"}),
+    # the editors' desk; and what a persona's words do to verdicts: runs it on cases, and changes it
+    frozenset({"desk", "tuning"}),
     frozenset({"cli"}),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
@@ -34,12 +35,13 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 #: Only the engines run a model or speak to the network.
 ENGINES_ONLY = {
     "openvino", "openvino_genai", "torch", "transformers", "gguf", "huggingface_hub", "safetensors", "tokenizers",
-    "llguidance", "requests", "httpx", "httpx2", "aiohttp", "urllib3", "http", "socket",
+    "llguidance", "nncf", "torchao", "requests", "httpx", "httpx2", "aiohttp", "urllib3", "http", "socket",
 }  # fmt: skip
 REVIEWER_ONLY = {"smolagents"}
 #: Never when a module is loaded: `review-panel --help` shall be instant.
 LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
-        "sklearn", "scipy", "statsmodels", "krippendorff", "peft", "httpx2", "llguidance"}  # fmt: skip
+        "sklearn", "scipy", "statsmodels", "krippendorff", "peft", "nncf", "torchao", "httpx2",
+        "llguidance"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ def problems(root: Path) -> list[str]:
     for one in everything:
         top, target = one.importer.split(".")[0], one.imported.split(".")[0]
         here, there = part(one.importer), part(one.imported)
-        # the command `eval` finds the measurements where there is a checkout; nothing else may know that they exist
-        mounted = one.importer == "panel.cli.app" and one.imported == "evals.cli" and one.late
+        # `eval` and `bench` find the measurements where there is a checkout; nothing else may know that they exist
+        mounted = one.importer == "panel.cli.measurements" and one.late
         if target == "evals" and top == "panel" and not mounted:
             found.append(f"{one}: panel must not know evals")
         if top == target == "panel" and here != there and HEIGHT.get(there, -1) >= HEIGHT.get(here, -1):

@@ -12,20 +12,20 @@ import typer
 from panel.cli import desk
 from panel.cli.batch import batch
 from panel.cli.cache import cache_app
+from panel.cli.measurements import mount
 from panel.cli.options import (
     DEFAULT_OUT,
     JsonOption,
     ModelChoice,
     OpenOption,
     OutOption,
-    PersonasOption,
-    PromptsOption,
     QuietOption,
     RunChoice,
     engine_options,
     run_options,
     takes,
 )
+from panel.cli.tuning import personas_app
 from panel.errors import EngineError, PanelError, SetupError
 
 app = typer.Typer(
@@ -36,7 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
@@ -140,71 +139,6 @@ def render(
             show.line(str(path))
 
 
-@personas_app.command("list", epilog="Example: review-panel personas list")
-def personas_list(folder: PersonasOption = None) -> None:
-    """The four personas, and what each looks at."""
-    from panel.cli import show
-    from panel.personas import load_personas
-
-    show.personas(load_personas(folder))
-
-
-@personas_app.command("show", epilog="Example: review-panel personas show builder")
-def personas_show(
-    slug: Annotated[str, typer.Argument(help="builder, competitor-analyst, futurist or business-buyer.")],
-    folder: PersonasOption = None,
-) -> None:
-    """One persona: lens, beats, examples and voice."""
-    from panel.cli import show
-    from panel.personas import load_personas
-    from panel.records import strip_unprintable
-
-    found = next((p for p in load_personas(folder) if p.slug == slug), None)
-    if found is None:
-        raise SetupError(
-            f"there is no persona {strip_unprintable(slug)!r}", field="slug", fix="see: review-panel personas list"
-        )
-    show.persona(found)
-
-
-@personas_app.command("calibrate", epilog="Example: review-panel personas calibrate --model org/name")
-@takes(chosen=engine_options)
-def personas_calibrate(
-    chosen: ModelChoice,
-    cases: Annotated[Path, typer.Option("--cases", help="Folder of cases, beside it split.yaml.")] = Path(
-        "evals/cases"
-    ),
-    folder: PersonasOption = None,
-    prompts: PromptsOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Fit how a model's pulls become a probability, on the train and calibration cases; writes calibrations.yaml."""
-    from panel import engines, run
-    from panel.assets import asset_folder
-    from panel.cli import show
-    from panel.gold import load_cases
-    from panel.personas import load_personas
-    from panel.prompts import Prompts
-
-    known = load_cases(cases, "train") + load_cases(cases, "calibration")
-    panel, templates = load_personas(folder), Prompts(prompts)
-    if not known:
-        raise SetupError(
-            "there are no cases to fit on",
-            path=cases.parent / "split.yaml", field="train", fix="list some, with gold, under train or calibration",
-        )  # fmt: skip
-    with (
-        show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance,
-        contextlib.closing(engines.open_cached(chosen.engine, chosen.model, **chosen.how)) as opened,
-    ):
-        path, entries = run.calibrate(
-            panel, known, templates, opened, folder or asset_folder("personas"), on_case=advance
-        )
-    if not quiet:
-        show.calibrations(entries)
-        show.line(str(path))
-
-
 @models_app.command("list", epilog="Example: review-panel models list")
 def models_list(as_json: JsonOption = False) -> None:
     """The models on this machine: size, licence, hash."""
@@ -242,36 +176,14 @@ def models_doctor(chosen: ModelChoice, as_json: JsonOption = False) -> None:
     from panel.cli import show
     from panel.engines.memory import doctor
 
-    checks = doctor(chosen.model, chosen.engine, chosen.how["server"])
+    about = {name: chosen.how[name] for name in ("server", "precision", "device")}
+    checks = doctor(chosen.model, chosen.engine, **about)
     show.checks(checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(2)
 
 
-@app.command(
-    "eval",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Example: review-panel eval stability --part dev",
-)
-def evaluate(context: typer.Context) -> None:
-    """How right and how stable the panel is, over the cases of a checkout: stability, gold, gate, bless."""
-    from importlib import import_module
-
-    # by name: the panel must work, and be read, without its measurements
-    try:
-        measurements = import_module("evals.cli")
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] != "evals":
-            raise SetupError(
-                f"the measurements need {error.name}", field="eval", fix="pip install 'review-panel[evals]'"
-            ) from error
-        raise SetupError(
-            "the measurements and their cases are not here", field="eval", fix="run it in a checkout"
-        ) from error
-    if not measurements.CASES.is_dir():
-        raise SetupError("the cases are not here", path=measurements.CASES, fix="run it in a checkout")
-    measurements.app(args=context.args, prog_name="review-panel eval")
+mount(app)
 
 
 def main() -> None:

@@ -53,6 +53,13 @@ def engine_options(
             "hub; of a server, a name that it lists (else its first).",
         ),
     ] = "embedded",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="auto, float32, bfloat16, int8 or int4. A rounded model is another model: calibrate it anew."
+        ),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda (engine transformers).")] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")] = False,
     base_url: Annotated[
         str | None,
@@ -68,7 +75,8 @@ def engine_options(
     from panel.engines import ServerOptions
 
     server = None if base_url is None else ServerOptions(base_url, server_kind, in_flight, timeout)
-    return ModelChoice(engine, model, {"offline": offline, "server": server})
+    how = {"offline": offline, "server": server, "precision": precision, "device": device}
+    return ModelChoice(engine, model, how)
 
 
 @dataclass(frozen=True)

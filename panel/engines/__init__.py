@@ -22,8 +22,18 @@ if TYPE_CHECKING:  # they bring numpy and sqlite3 along, which `--help` does not
 ENGINE_NAMES = ("openvino", "transformers", "openai")
 
 
-def open_engine(name: str, model: str, *, offline: bool = False, server: ServerOptions | None = None) -> Engine:
+def open_engine(
+    name: str,
+    model: str,
+    *,
+    offline: bool = False,
+    server: ServerOptions | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+) -> Engine:
     """Load `model` (embedded, embedded-base, a folder, or org/name[@revision]) into the engine called `name`.
+
+    `precision` and `device` are those of `panel.engines.precision`.
 
     The engine openai loads nothing: `server` says where a model runs, and `model` which of those that it lists
     (`embedded`, the default of the command line, is the first).
@@ -31,7 +41,7 @@ def open_engine(name: str, model: str, *, offline: bool = False, server: ServerO
     Raises:
         SetupError: no such engine, or the model is not there or cannot run on it; the message says what to do.
     """
-    return find_engine(name, model, offline=offline, server=server)[1]()
+    return find_engine(name, model, offline=offline, server=server, precision=precision, device=device)[1]()
 
 
 def open_cached(
@@ -40,6 +50,8 @@ def open_cached(
     *,
     offline: bool = False,
     server: ServerOptions | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     answers: Path | None = None,
     mode: Mode = "use",
     on_load: Callable[[], None] = lambda: None,
@@ -53,21 +65,22 @@ def open_cached(
     Raises:
         SetupError: as `open_engine`, and where the file of answers cannot be used.
     """
-    _check(name)
+    _check(name, precision, device)
     from panel.engines.answers import AnswerStore, default_path
     from panel.engines.cached import CachedEngine, replay_identity
 
     path = answers or default_path()
+    asked = " ".join([model, *(choice for choice in (precision, device) if choice != "auto")])
     if mode == "replay":
         from panel.engines.embedded import SOURCES
 
         source = SOURCES.get(model)
         store = AnswerStore(path, read_only=True)
         expected = (source.sha256, source.adapter_sha256) if source else None
-        return CachedEngine(replay_identity(store, name, model, expected), _no_model, store, mode=mode)
-    identity, load = find_engine(name, model, offline=offline, server=server)
+        return CachedEngine(replay_identity(store, name, asked, expected), _no_model, store, mode=mode)
+    identity, load = find_engine(name, model, offline=offline, server=server, precision=precision, device=device)
     store = AnswerStore(path)
-    store.remember(model, identity)
+    store.remember(asked, identity)
 
     def open_it() -> Engine:
         on_load()
@@ -77,10 +90,16 @@ def open_cached(
 
 
 def find_engine(
-    name: str, model: str, *, offline: bool = False, server: ServerOptions | None = None
+    name: str,
+    model: str,
+    *,
+    offline: bool = False,
+    server: ServerOptions | None = None,
+    precision: str = "auto",
+    device: str = "auto",
 ) -> tuple[Identity, Callable[[], Engine]]:
     """What `model` on the engine called `name` is, and what loads it. Raises `SetupError`."""
-    _check(name)
+    _check(name, precision, device)
     if name == "openai":
         from panel.engines.identity import server_identity
         from panel.engines.openai import open_openai
@@ -93,23 +112,29 @@ def find_engine(
     from panel.engines.identity import openvino_identity, transformers_identity
 
     resolved = resolve_model(model, offline=offline)
-    identify = openvino_identity if name == "openvino" else transformers_identity
-    return identify(resolved), lambda: _load(name, resolved)
+    if name == "openvino":
+        return openvino_identity(resolved, precision), lambda: _load_openvino(resolved, precision)
+    return transformers_identity(resolved, precision, device), lambda: _load_transformers(resolved, precision, device)
 
 
-def _check(name: str) -> None:
+def _check(name: str, precision: str, device: str) -> None:
     if name not in ENGINE_NAMES:
         raise SetupError(f"unknown engine {name!r}", field="--engine", fix=f"choose one of {', '.join(ENGINE_NAMES)}")
+    from panel.engines.precision import check_choices
+
+    check_choices(name, precision, device)
 
 
-def _load(name: str, resolved: ResolvedModel) -> Engine:
-    if name == "openvino":
-        from panel.engines.openvino import open_openvino
+def _load_openvino(resolved: ResolvedModel, precision: str) -> Engine:
+    from panel.engines.openvino import open_openvino
 
-        return open_openvino(resolved)
+    return open_openvino(resolved, precision=precision)
+
+
+def _load_transformers(resolved: ResolvedModel, precision: str, device: str) -> Engine:
     from panel.engines.transformers import open_transformers
 
-    return open_transformers(resolved)
+    return open_transformers(resolved, precision=precision, device=device)
 
 
 def _no_model() -> Engine:

@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from panel.engines.chat import ChatTemplate, stop_tokens
 from panel.errors import EngineError, SetupError
 from panel.requests import Grammar, Message
+
+#: Marks that steer a model although its tokenizer does not call them special.
+_MARKS = {"<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}
+#: One token in any vocabulary, with nothing that joins it to a space that follows.
+_ANCHOR = "="
 
 
 class Codec:
@@ -41,10 +47,17 @@ class Codec:
                 path=folder / "tokenizer_config.json",
                 fix="choose an instruction-tuned model, whose tokenizer_config.json has a chat_template",
             )
-        self.eos_id: int = self.tokenizer.eos_token_id
-        control = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        self._template = ChatTemplate(self.tokenizer, folder)
+        #: the tokens that end an answer; what ends a turn comes first
+        self.stops: tuple[int, ...] = stop_tokens(self.tokenizer, self._template, folder)
+        added = self.tokenizer.added_tokens_decoder.values()
+        control = {token.content for token in added if token.special or token.content in _MARKS}
         special = sorted(control | set(self.tokenizer.all_special_tokens), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special))) if special else None
+        self._head = _head(self.tokenizer)
+        # SentencePiece in its first form puts a space before every text, and takes one away after decoding
+        first = self.tokenizer.convert_ids_to_tokens(self._encoded("a"))[0]
+        self._anchor = self._encoded(_ANCHOR) if first.startswith("▁") else []
         self.words: dict[str, int] = _ordinary_words(self.tokenizer.get_vocab())
         self._matcher_prototypes: dict[Grammar, Any] = {}
         self._ll: Any = None
@@ -52,17 +65,34 @@ class Codec:
     # ------------------------------------------------------------------------------------------------ tokens
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text; marks that steer the model (`<|im_end|>`) are read as nothing."""
-        return list(self.tokenizer.encode(self.defuse(text), add_special_tokens=False))
+        """Token ids of plain text that goes on from another; marks that steer the model (`<|im_end|>`) are read as
+        nothing."""
+        defused = self.defuse(text)
+        if self._anchor:
+            ids = self._encoded(_ANCHOR + defused)
+            if ids[: len(self._anchor)] == self._anchor:
+                return ids[len(self._anchor) :]
+        return self._encoded(defused)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of plain text that starts a sequence: where the tokenizer puts a token before it (`<bos>`), so do
+        we."""
+        return self._head + self._encoded(self.defuse(text))
 
     def encode_chat(self, messages: Sequence[Message], opening: str = "") -> list[int]:
         """Token ids of a conversation, up to the point where the assistant speaks, and its opening words."""
-        turns = [{"role": m.role, "content": self.defuse(m.content)} for m in messages]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return list(self.tokenizer.encode(text + self.defuse(opening), add_special_tokens=False))
+        turns = [Message(m.role, self.defuse(m.content)) for m in messages]
+        return self._encoded(self._template.render(turns) + self.defuse(opening))
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        """The text of tokens that go on from others; a space at its start stays."""
+        text = self.tokenizer.decode(
+            [*self._anchor, *ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text).removeprefix(_ANCHOR) if self._anchor else str(text)
+
+    def _encoded(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def defuse(self, text: str) -> str:
         """`text` without the strings that the tokenizer would take for control tokens.
@@ -92,7 +122,7 @@ class Codec:
         if self._ll is None:
             from llguidance.hf import from_tokenizer
 
-            self._ll = from_tokenizer(self.tokenizer, eos_token=self.eos_id)
+            self._ll = from_tokenizer(self.tokenizer, eos_token=list(self.stops))
         return self._ll
 
     def _compile(self, grammar: Grammar) -> Any:
@@ -133,15 +163,27 @@ def _ordinary_words(vocab: dict[str, int]) -> dict[str, int]:
     word whose capitalised twin is commoner (`python`, `google`, `monday`) is a name written small, and stays out.
     """
     known = Path(__file__).parents[1].joinpath("ordinary_words.txt").read_text(encoding="utf-8").split()
+    # byte-level vocabularies write the space as Ġ, SentencePiece's as ▁
+    space = max("Ġ▁", key=lambda mark: sum(mark + word in vocab for word in known))
+    never = len(vocab) + max(vocab.values(), default=0)
     words: dict[str, int] = {}
     for word in known:
-        for space in "Ġ▁":
-            index = vocab.get(space + word, len(vocab))
-            capitalised = vocab.get(space + word.capitalize(), len(vocab))
-            upper = vocab.get(space + word.upper(), len(vocab)) if len(word) > 1 else len(vocab)
-            if index < min(capitalised, upper):
-                words[word] = index
+        index = vocab.get(space + word, never)
+        capitalised = vocab.get(space + word.capitalize(), never)
+        upper = vocab.get(space + word.upper(), never) if len(word) > 1 else never
+        if index < min(capitalised, upper):
+            words[word] = index
     return words
+
+
+def _head(tokenizer: Any) -> list[int]:
+    """The tokens that a tokenizer puts before every text: none, or the one that begins a sequence."""
+    plain = tokenizer.encode("a", add_special_tokens=False)
+    whole = tokenizer.encode("a", add_special_tokens=True)
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return list(whole[:start])
+    return []
 
 
 def _ranges(ids: Any) -> str:

@@ -61,14 +61,8 @@ def convert_gguf(gguf: Path, folder: Path, progress: Callable[[str], None], adap
     memory for 135 million weights. Raises `SetupError` where the model is of a kind that is not handled, the adapter
     does not fit or openvino-genai fails, and `OSError` where the disk does.
     """
-    from gguf import GGUFReader
-
     progress("reading the weights")
-    reader = GGUFReader(gguf)
-    config = llama_config(reader)
-    arrays = dequantise(reader)
-    if adapter is not None:
-        merge_adapter(load_adapter(adapter), arrays, hugging_face_name, _arranged(config))
+    reader, config, arrays = _read(gguf, adapter)
     f16 = folder / "f16.gguf"
     write_f16_gguf(reader, arrays, f16)
     progress("writing the model for OpenVINO and for transformers")
@@ -88,7 +82,25 @@ def convert_gguf(gguf: Path, folder: Path, progress: Callable[[str], None], adap
     f16.unlink()
 
 
+def dequantise_gguf(gguf: Path, path: Path, adapter: Path | None = None) -> None:
+    """Write the weights that `convert_gguf` makes of `gguf` to `path`, as a GGUF file in F16. Raises as that does."""
+    reader, _, arrays = _read(gguf, adapter)
+    write_f16_gguf(reader, arrays, path)
+
+
 # ------------------------------------------------------------------------------------------------- reading
+
+
+def _read(gguf: Path, adapter: Path | None) -> tuple[Any, dict[str, Any], dict[str, NDArray[Any]]]:
+    """The GGUF file, its config.json, and its tensors with the adapter merged into them."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(gguf)
+    config = llama_config(reader)
+    arrays = dequantise(reader)
+    if adapter is not None:
+        merge_adapter(load_adapter(adapter), arrays, hugging_face_name, _arranged(config))
+    return reader, config, arrays
 
 
 def _field(reader: Any, key: str, default: Any = None) -> Any:

@@ -44,7 +44,7 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
     jobs: list[tuple[int, list[int], list[tuple[int, list[int]]]]] = []
     lengths: list[int] = []
     for index, request in enumerate(requests):
-        prompt = codec.encode(request.prompt)
+        prompt = codec.encode_prompt(request.prompt)
         lengths.append(len(prompt))
         candidates = [codec.encode(c) for c in request.candidates]
         single = [(k, c) for k, c in enumerate(candidates) if len(c) == 1]
@@ -97,7 +97,7 @@ class _Draft:
     def __init__(self, request: GenerateRequest, codec: Codec) -> None:
         self.request = request
         self.matcher = codec.matcher(request.grammar)
-        self.eos_id = codec.eos_id
+        self.stops = codec.stops
         self.prompt = codec.encode_chat(request.messages, request.opening)
         digest = hashlib.sha256(f"{request.seed}\x00{request.key}".encode()).digest()
         self.random = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
@@ -114,7 +114,7 @@ class _Draft:
             if self.matcher.is_stopped():
                 self.finish = "stop"
                 return
-            forced = [t for t in self.matcher.compute_ff_tokens() if t != self.eos_id]
+            forced = [t for t in self.matcher.compute_ff_tokens() if t not in self.stops]
             if not forced:
                 if len(self.tokens) >= self.request.sampling.max_tokens:
                     self.finish = "length"
@@ -141,7 +141,7 @@ class _Draft:
         token = int(ids[pick])
         top = float(logits.max())
         self.logprob += float(logits[token]) - top - float(np.log(np.exp(logits - top).sum()))
-        if token == self.eos_id:
+        if token in self.stops:
             self.finish = "stop"
             return
         self.matcher.consume_token(token)
@@ -212,13 +212,13 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
         if not active:
             return
         kept = [(row, d) for row, d in held if not d.finish or d.request.continues]
-        passed = rows.extend([_next_extension(row, d, codec.eos_id) for row, d in kept])
+        passed = rows.extend([_next_extension(row, d, codec.stops[0]) for row, d in kept])
         held = [(row, d) for row, (_, d) in enumerate(kept)]
         logits = [v for v, (_, d) in zip(passed, kept, strict=True) if not d.finish]
 
 
-def _next_extension(row: int, draft: _Draft, eos_id: int) -> Extension:
+def _next_extension(row: int, draft: _Draft, filler: int) -> Extension:
     done = len(draft.prompt) + len(draft.tokens)
     if draft.finish:
-        return Extension(row, done, [eos_id], ghost=True)
+        return Extension(row, done, [filler], ghost=True)
     return Extension(row, done - len(draft.pending), draft.pending)

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from panel.engines.hub import ResolvedModel
+from panel.engines.precision import QUANTISED, as_run, choose_device, choose_precision, rounder
 from panel.engines.weights import sha256_file
 from panel.errors import SetupError
 from panel.requests import EngineInfo
@@ -19,7 +20,7 @@ from panel.requests import EngineInfo
 #: How the CPU plug-in computes: its own defaults are not faithful enough (see openvino.py).
 OPENVINO_SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 #: Raise when decoding.py, rows.py or codec.py would now give another answer to the same request.
-DECODING = 2
+DECODING = 3
 
 #: Files of a model's folder that decide how text becomes tokens and weights become numbers (for a converted model the
 #: manifest names the hash of each).
@@ -60,7 +61,12 @@ class Identity:
         return found if all(isinstance(value, str) for value in asdict(found.info).values()) else None
 
 
-def openvino_identity(model: ResolvedModel) -> Identity:
+def openvino_settings(precision: str) -> dict[str, str]:
+    """What the CPU plug-in is told, for a precision that is not `auto`."""
+    return {**OPENVINO_SETTINGS, "INFERENCE_PRECISION_HINT": "bf16"} if precision == "bfloat16" else OPENVINO_SETTINGS
+
+
+def openvino_identity(model: ResolvedModel, precision: str = "auto") -> Identity:
     """Of the engine openvino with this model. Raises `SetupError` where it cannot run it."""
     if not (model.folder / "openvino_model.xml").is_file():
         raise SetupError(
@@ -68,12 +74,14 @@ def openvino_identity(model: ResolvedModel) -> Identity:
             path=model.folder,
             fix="use --engine transformers, or a repository that carries OpenVINO files",
         )
-    info = EngineInfo("openvino", _version("openvino"), model.name, model.sha256, model.adapter_sha256)
-    return Identity(info, {**_settings(model.folder), **OPENVINO_SETTINGS})
+    chosen, installed = choose_precision(precision, "cpu"), _version("openvino")
+    run = as_run(model, chosen, "cpu", rounder("openvino") if chosen in QUANTISED else f"openvino {installed}")
+    info = EngineInfo("openvino", installed, run.name, run.sha256, run.adapter_sha256)
+    return Identity(info, {**_settings(model.folder), **_published(model, run), **openvino_settings(chosen)})
 
 
-def transformers_identity(model: ResolvedModel) -> Identity:
-    """Of the engine transformers with this model. Raises `SetupError` where PyTorch is missing."""
+def transformers_identity(model: ResolvedModel, precision: str = "auto", device: str = "auto") -> Identity:
+    """Of the engine transformers with this model. Raises `SetupError` where PyTorch, torchao or a GPU is missing."""
     try:
         torch = version("torch")
     except PackageNotFoundError as error:
@@ -81,9 +89,13 @@ def transformers_identity(model: ResolvedModel) -> Identity:
             "the engine transformers needs PyTorch, which is not installed",
             fix="pip install 'review-panel[torch]', or use --engine openvino",
         ) from error
-    both = f"{_version('transformers')}+torch{torch.split('+')[0]}"
-    info = EngineInfo("transformers", both, model.name, model.sha256, model.adapter_sha256)
-    return Identity(info, {**_settings(model.folder), "device": torch_device(torch)})
+    place = choose_device(device, cuda=device != "cpu" and torch_device(torch) == "cuda")
+    chosen, plain = choose_precision(precision, place), torch.split("+")[0]
+    run = as_run(model, chosen, place, rounder("transformers") if chosen in QUANTISED else f"torch {plain}")
+    both = f"{_version('transformers')}+torch{plain}"
+    info = EngineInfo("transformers", both, run.name, run.sha256, run.adapter_sha256)
+    how = {"device": place, "precision": chosen}
+    return Identity(info, {**_settings(model.folder), **_published(model, run), **how})
 
 
 def server_identity(info: EngineInfo, base_url: str) -> Identity:
@@ -99,6 +111,11 @@ def torch_device(torch_version: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _published(model: ResolvedModel, run: ResolvedModel) -> dict[str, str]:
+    """The hash of the weights as published, where they are not run as they are."""
+    return {} if run.sha256 == model.sha256 else {"published": model.sha256}
 
 
 def _version(package: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import math
 import os
 import platform
 import re
@@ -12,16 +10,16 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from panel.engines.footprint import Prediction, predict
 from panel.engines.hub import resolve_model
+from panel.engines.identity import torch_device
+from panel.engines.precision import QUANTISED, check_choices, choose_device, choose_precision, rounder
 from panel.engines.server import ServerOptions
-from panel.engines.weights import cache_root, safetensors_header, weight_files
+from panel.engines.weights import cache_root, weight_files
 from panel.errors import SetupError
-
-#: What `doctor` reckons with: as many conversations at once as a comparison of four tools holds, at full length.
-SEQUENCES, TOKENS = 32, 1024
 
 #: The packages that an engine imports, by engine.
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -34,20 +32,6 @@ _REMOTE = {"openai", "scripted"}  # engines that load no weights here
 
 
 @dataclass(frozen=True)
-class MemoryEstimate:
-    """Bytes that a model needs while it runs, and bytes that are free; `available` is 0 where that is unknown."""
-
-    weights: int
-    kv: int
-    total: int
-    available: int
-
-    @property
-    def fits(self) -> bool:
-        return self.available == 0 or self.total <= self.available
-
-
-@dataclass(frozen=True)
 class Check:
     """One thing that a run needs: whether it is so, what was found, and, where it is not, the command that mends it."""
 
@@ -57,96 +41,7 @@ class Check:
     fix: str = ""
 
 
-# ------------------------------------------------------------------------------------------------- estimate
-
-
-def estimate(
-    folder: Path, *, sequences: int, tokens: int, bytes_per_weight: float | None = None, kv_bytes: float = 4
-) -> MemoryEstimate:
-    """Memory of a model with `sequences` conversations of `tokens` tokens each, in bytes.
-
-        weights = parameters · bytes per weight       (or, without `bytes_per_weight`, the size of the weight files)
-        kv      = 2 · layers · kv heads · head dim · bytes per number · tokens · sequences
-
-    The 2 is for keys and values; heads that share keys and values (grouped-query attention, Ainslie et al. 2023,
-    arXiv:2305.13245) count once. Activations and the runtime itself come on top: reckon with a few hundred MB.
-    Layers that keep less than the whole conversation (sliding windows) are counted as if they kept it.
-
-    Raises `SetupError` where config.json is missing or lacks a size.
-    """
-    config = _text_config(folder)
-    layers, kv_heads, head_dim = (_size(config, name, folder) for name in ("layers", "kv_heads", "head_dim"))
-    kv = math.ceil(2 * layers * kv_heads * head_dim * kv_bytes * tokens * sequences)
-    if bytes_per_weight is None:
-        weights = _held_bytes(folder)
-    else:
-        weights = math.ceil(count_parameters(folder) * bytes_per_weight)
-    return MemoryEstimate(weights, kv, weights + kv, available_memory())
-
-
-def count_parameters(folder: Path) -> int:
-    """The number of weights: from the headers of the safetensors files, else reckoned from config.json.
-
-    For a Llama-like model with width h, feed-forward width f, head dim d, heads n and k, vocabulary v and l layers:
-
-        v·h + l · (2·h·n·d + 2·h·k·d + 3·h·f + 2·h) + h        and v·h once more where the output is not tied
-
-    Raises `SetupError`.
-    """
-    tensors = [file for file in weight_files(folder) if file.suffix == ".safetensors"]
-    if tensors:
-        return sum(math.prod(entry["shape"]) for file in tensors for entry in safetensors_header(file).values())
-    config = _text_config(folder)
-    h, f, d, n, k, v, l = (  # noqa: E741
-        _size(config, name, folder)
-        for name in ("hidden", "ffn", "head_dim", "heads", "kv_heads", "vocabulary", "layers")
-    )
-    outer = v * h * (1 if config.get("tie_word_embeddings") else 2)
-    return outer + l * (2 * h * n * d + 2 * h * k * d + 3 * h * f + 2 * h) + h
-
-
-def _held_bytes(folder: Path) -> int:
-    """The bytes of one set of weights: a folder may hold the same model as OpenVINO IR and as safetensors."""
-    sizes: dict[str, int] = {}
-    for file in weight_files(folder):
-        sizes[file.suffix] = sizes.get(file.suffix, 0) + file.stat().st_size
-    return max(sizes.values(), default=0)
-
-
-def _text_config(folder: Path) -> dict[str, Any]:
-    """config.json; of a model for text and images, the part on text."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return dict(config.get("text_config") or config)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SetupError(
-            f"cannot be read ({type(error).__name__})", path=path, fix="give a folder as transformers saves it"
-        ) from error
-
-
-_CONFIG_NAMES = {
-    "layers": ("num_hidden_layers", "n_layer"),
-    "hidden": ("hidden_size", "n_embd"),
-    "heads": ("num_attention_heads", "n_head"),
-    "kv_heads": ("num_key_value_heads", "num_attention_heads", "n_head"),
-    "ffn": ("intermediate_size", "n_inner"),
-    "vocabulary": ("vocab_size",),
-}
-
-
-def _size(config: dict[str, Any], name: str, folder: Path) -> int:
-    """One size of the model under whichever name its config.json has for it. Raises `SetupError`."""
-    if name == "head_dim":
-        given = config.get("head_dim")
-        return int(given) if given else _size(config, "hidden", folder) // _size(config, "heads", folder)
-    for key in _CONFIG_NAMES[name]:
-        value = config.get(key)
-        if isinstance(value, int) and value > 0:
-            return value
-    raise SetupError(
-        "the size cannot be read", path=folder / "config.json", field=_CONFIG_NAMES[name][0], fix="add the field"
-    )
+# ------------------------------------------------------------------------------------------------- this machine
 
 
 def available_memory() -> int:
@@ -194,7 +89,9 @@ def _cgroup_left(folder: Path) -> int:
 # --------------------------------------------------------------------------------------------------- doctor
 
 
-def doctor(model: str, engine: str, server: ServerOptions | None = None) -> list[Check]:
+def doctor(
+    model: str, engine: str, server: ServerOptions | None = None, *, precision: str = "auto", device: str = "auto"
+) -> list[Check]:
     """Everything that a run of `model` on `engine` needs, checked without loading anything.
 
     Nothing goes over a network, but for the engine openai, whose server is asked what it is and what it can do.
@@ -202,8 +99,9 @@ def doctor(model: str, engine: str, server: ServerOptions | None = None) -> list
     checks = [_check_python(), *_check_packages(engine), _check_cache()]
     if engine == "openai":
         checks.append(_check_server(model, server))
-    if engine not in _REMOTE:
-        checks += _check_model(model, engine)
+    elif engine in PACKAGES and engine not in _REMOTE:
+        check_choices(engine, precision, device)
+        checks += _check_model(model, engine, precision, device)
     return checks
 
 
@@ -246,12 +144,15 @@ def _check_server(model: str, server: ServerOptions | None) -> Check:
     return Check("server", True, f"{info.model} on {info.engine_version}, with log-probabilities")
 
 
-def _check_model(model: str, engine: str) -> list[Check]:
-    """The model is here and whole, in the form that the engine reads, and fits into memory."""
+def _check_model(model: str, engine: str, precision: str, device: str) -> list[Check]:
+    """The model is here and whole, in the form that the engine reads, and a comparison fits into memory."""
     try:
         resolved = resolve_model(model, offline=True)
-        # both engines reckon in 32-bit floats on a CPU
-        needs = estimate(resolved.folder, sequences=SEQUENCES, tokens=TOKENS, bytes_per_weight=4)
+        place = "cpu" if engine == "openvino" else choose_device(device, cuda=device != "cpu" and _has_gpu())
+        chosen = choose_precision(precision, place)
+        if chosen in QUANTISED:
+            rounder(engine)
+        needs = predict(resolved.folder, engine, precision=chosen, device=place)
     except SetupError as error:
         where = f"{error.path}: " if error.path else ""
         return [Check("model", False, f"{where}{error.problem}", error.fix)]
@@ -260,9 +161,22 @@ def _check_model(model: str, engine: str) -> list[Check]:
         other = "transformers" if engine == "openvino" else "openvino"
         fix = f"use --engine {other}, or a model that has {wanted}"
         return [Check("model", False, f"{resolved.folder} holds no {wanted}", fix)]
-    gigabytes = f"{needs.weights / 1e9:.2f} GB weights and {needs.kv / 1e9:.2f} GB for {SEQUENCES} × {TOKENS} tokens"
-    free = f"{needs.available / 1e9:.1f} GB free" if needs.available else "free memory unknown"
-    return [
-        Check("model", True, f"{resolved.name} in {resolved.folder}"),
-        Check("memory", needs.fits, f"{gigabytes}; {free}", "" if needs.fits else "choose a smaller model"),
-    ]
+    return [Check("model", True, f"{resolved.name} in {resolved.folder}, {chosen} on {place}"), _check_memory(needs)]
+
+
+def _check_memory(needs: Prediction) -> Check:
+    parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in needs.parts.items())
+    detail = f"{needs.total / 1e9:.2f} GB to compare two tools ({parts})"
+    if needs.on_gpu:
+        return Check("memory", True, f"{detail}, of the GPU's, which is not asked how much it has")
+    available = available_memory()
+    fits = available == 0 or needs.total <= available
+    free = f"{available / 1e9:.1f} GB free" if available else "free memory unknown"
+    return Check("memory", fits, f"{detail}; {free}", "" if fits else "choose a smaller model, or --precision int8")
+
+
+def _has_gpu() -> bool:
+    try:
+        return torch_device(version("torch")) == "cuda"
+    except PackageNotFoundError:
+        return False

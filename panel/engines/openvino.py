@@ -7,6 +7,7 @@ to bfloat16 and keep an 8-bit cache); `OPENVINO_SETTINGS` says what replaces the
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,33 +16,70 @@ import numpy as np
 
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
-from panel.engines.identity import OPENVINO_SETTINGS, openvino_identity
+from panel.engines.identity import openvino_identity, openvino_settings
 from panel.engines.local import LocalEngine, give_memory_back
+from panel.engines.precision import QUANTISED, choose_precision
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
 
+_INPUTS = {"input_ids", "attention_mask", "position_ids", "beam_idx"}
 
-def open_openvino(model: ResolvedModel) -> LocalEngine:
+
+def open_openvino(model: ResolvedModel, *, precision: str = "auto") -> LocalEngine:
     """Load `openvino_model.xml` of a model's folder, beside which its tokenizer files are.
 
+    `precision` is one of `panel.engines.precision`; a model in int8 or int4 is made the first time, and kept.
+
     Raises:
-        SetupError: the folder holds no OpenVINO model, or one that is not a stateful decoder.
+        SetupError: the folder holds no OpenVINO model, one that is not a stateful decoder, or one whose layers see
+            only a window of the text.
     """
-    info = openvino_identity(model).info
+    info = openvino_identity(model, precision).info
+    _refuse_windows(model.folder)
     import openvino
 
-    path = model.folder / "openvino_model.xml"
+    chosen = choose_precision(precision, "cpu")
+    folder, settings = model.folder, openvino_settings(chosen)
+    if chosen in QUANTISED:
+        from panel.engines.quantise_openvino import quantised_folder
+
+        folder = quantised_folder(model, chosen)
+    path = folder / "openvino_model.xml"
     give_memory_back()
 
     def compile_model() -> Any:
         core = openvino.Core()
-        return core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", OPENVINO_SETTINGS)
+        return core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", settings)
 
     with ThreadPoolExecutor(max_workers=1) as other:  # compiling is no work of Python's: both at once
         compiling = other.submit(compile_model)
-        codec = Codec(model.folder)
+        codec = Codec(folder)
         compiled = compiling.result()
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
+
+
+def _refuse_windows(folder: Path) -> None:
+    """Raise `SetupError` for a model with sliding windows: its network counts them in slots of the cache, and the
+    slots of our batches may be holes, so that a window would be too short by those."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        text = config.get("text_config") or config
+        kinds = text.get("layer_types")
+        slides = "sliding_attention" in kinds if kinds else bool(text.get("sliding_window"))
+        slides = slides and text.get("use_sliding_window") is not False
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise SetupError(
+            f"cannot be read ({type(error).__name__})",
+            path=folder / "config.json",
+            fix="fetch the model again",
+        ) from error
+    if slides:
+        raise SetupError(
+            "layers that see a sliding window of the text are not run by the engine openvino",
+            path=folder / "config.json",
+            field="sliding_window",
+            fix="use --engine transformers",
+        )
 
 
 class _OpenVinoForward:
@@ -74,7 +112,8 @@ def _with_chosen_logits(model: Any, path: Path) -> Any:
     import openvino.opset13 as ops
 
     names = {name for port in model.inputs for name in port.get_names()}
-    if not {"input_ids", "attention_mask", "position_ids", "beam_idx"} <= names:
+    unknown = [port for port in model.inputs if not port.get_names() & _INPUTS]
+    if unknown or not names >= _INPUTS:
         raise SetupError(
             f"the model's inputs are {', '.join(sorted(names))}, not those of a stateful decoder",
             path=path,

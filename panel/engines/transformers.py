@@ -6,71 +6,76 @@ from typing import Any
 
 import numpy as np
 
+from panel.engines.checkpoint import load_checkpoint, windows_of
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
 from panel.engines.identity import transformers_identity
 from panel.engines.local import LocalEngine, give_memory_back
+from panel.engines.precision import QUANTISED
 from panel.engines.rows import Floats, Ints
-from panel.errors import SetupError
 
 
-def open_transformers(resolved: ResolvedModel) -> LocalEngine:
-    """Load the safetensors checkpoint of a model's folder: 32-bit floats on a CPU, bfloat16 on a GPU.
+def open_transformers(resolved: ResolvedModel, *, precision: str = "auto", device: str = "auto") -> LocalEngine:
+    """Load the safetensors checkpoint of a model's folder.
 
-    Pickled weights are never read.
+    Args:
+        precision: `auto` is 32-bit floats on a CPU and bfloat16 on a GPU; see `panel.engines.precision`.
+        device: `auto` is a GPU where PyTorch sees one.
 
     Raises:
-        SetupError: torch is not installed, or the folder cannot be loaded.
+        SetupError: torch is not installed, the folder cannot be loaded, or the machine has no such device.
     """
-    identity = transformers_identity(resolved)
+    identity = transformers_identity(resolved, precision, device)
+    place, chosen = identity.settings["device"], identity.settings["precision"]
     import torch
-    import transformers
 
     give_memory_back()
-    folder = resolved.folder
-    codec = Codec(folder)
-    device = identity.settings["device"]
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"the model cannot be loaded ({error})",
-            path=folder,
-            fix="choose a folder with config.json and safetensors weights",
-        ) from error
-    model.to(device).eval()
-    return LocalEngine(identity.info, codec, lambda: _TorchForward(model))
+    codec = Codec(resolved.folder)
+    dtype = torch.bfloat16 if chosen == "bfloat16" else torch.float32
+    model = load_checkpoint(resolved.folder, dtype=dtype, device=place)
+    if chosen in QUANTISED:
+        from panel.engines.quantise_torch import quantise
+
+        quantise(model, chosen)
+    return LocalEngine(identity.info, codec, lambda: TorchForward(model))
 
 
-class _TorchForward:
-    """`Forward` over a `DynamicCache`."""
+class TorchForward:
+    """`Forward` over keys and values that every layer keeps whole.
+
+    transformers' own masks and sliding caches count slots, and slots of ours may be holes: a window would be too
+    short by the holes in it. So the masks are made here, from positions, and a layer with a window keeps all.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._cache: Any = None
+        self._windows = windows_of(model.config)
+        self._eager = model.config._attn_implementation == "eager"
+        self.reset()
 
     def reset(self) -> None:
-        self._cache = None
+        self._cache: Any = None
+        self._positions: Any = None  # [B, S], of each slot
 
     def extend(self, parents: Ints, ids: Ints, mask: Ints, positions: Ints, wanted: Ints) -> Floats:
         import torch
         from transformers import DynamicCache
 
         device = self._model.device
+        fresh = torch.from_numpy(positions).to(device)
         if self._cache is None:
-            self._cache = DynamicCache(config=self._model.config)
+            self._cache, self._positions = DynamicCache(), fresh
         else:
-            self._cache.batch_select_indices(torch.from_numpy(parents).to(device))
+            chosen_rows = torch.from_numpy(parents).to(device)
+            self._cache.batch_select_indices(chosen_rows)
+            self._positions = torch.cat([self._positions[chosen_rows], fresh], dim=1)
         width = ids.shape[1]
         columns, places = np.unique(wanted % width, return_inverse=True)
         with torch.inference_mode():
             output = self._model(
                 input_ids=torch.from_numpy(ids).to(device),
-                attention_mask=torch.from_numpy(mask).to(device),
-                position_ids=torch.from_numpy(positions).to(device),
+                attention_mask=self._masks(torch.from_numpy(mask).to(device).bool(), fresh),
+                position_ids=fresh,
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=torch.from_numpy(columns).to(device),
@@ -78,3 +83,28 @@ class _TorchForward:
         chosen = output.logits[torch.from_numpy(wanted // width).to(device), torch.from_numpy(places).to(device)]
         logits: Floats = chosen.float().cpu().numpy()
         return logits
+
+    def _masks(self, seen: Any, fresh: Any) -> Any:
+        """[B, 1, T, S + T] for each kind of layer, from the slots of a row [B, S + T] and its new positions [B, T];
+        the mask alone where all layers are of one kind."""
+        import torch
+
+        slots, new = seen.shape[1], fresh.shape[1]
+        order = torch.arange(slots, device=seen.device)
+        causal = order[None, :] <= order[slots - new :, None]
+        full = (seen[:, None, :] & causal[None])[:, None]
+        distance = fresh[:, :, None] - self._positions[:, None, :]
+        masks = {
+            kind: self._additive(full if window is None else full & (distance < window)[:, None])
+            for kind, window in self._windows.items()
+        }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def _additive(self, mask: Any) -> Any:
+        """What the model's attention takes: sdpa a mask of booleans, eager one that is added to the scores."""
+        import torch
+
+        if not self._eager:
+            return mask
+        dtype = self._model.dtype
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)

@@ -124,7 +124,7 @@ def _digest_note(path: Path) -> Path:
     return cache_root() / "digests" / hashlib.sha256(key.encode()).hexdigest()
 
 
-def _remembered_sha256(path: Path) -> str:
+def remembered_sha256(path: Path) -> str:
     note = _digest_note(path)
     with contextlib.suppress(OSError):
         kept = note.read_text(encoding="ascii").strip()
@@ -144,6 +144,6 @@ def weights_sha256(folder: Path) -> str:
     """
     files = weight_files(folder)
     if len(files) == 1:
-        return _remembered_sha256(files[0])
-    listing = "".join(f"{_remembered_sha256(path)}  {path.name}\n" for path in files)
+        return remembered_sha256(files[0])
+    listing = "".join(f"{remembered_sha256(path)}  {path.name}\n" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()

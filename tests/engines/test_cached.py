@@ -15,6 +15,7 @@ import panel.engines
 from panel.engines import cached, open_cached
 from panel.engines.answers import AnswerStore
 from panel.engines.cached import CachedEngine, Mode, completion_from_json, scores_from_json, to_json
+from panel.engines.embedded import SOURCES
 from panel.engines.identity import Identity
 from panel.engines.scripted import ScriptedEngine
 from panel.errors import EngineError, MissingAnswers, SetupError
@@ -529,3 +530,16 @@ def test_answers_of_another_adapter_are_no_answers_of_the_embedded_model(answers
     store.close()
     with pytest.raises(SetupError, match="has answers of another version of embedded only"):
         open_cached("openvino", "embedded", mode="replay")
+
+
+def test_a_replay_of_another_precision(answers_file: Path) -> None:
+    """It is another model, though it was made from the embedded one."""
+    source = SOURCES["embedded"]
+    info = EngineInfo("openvino", "1", "embedded (int8)", "c" * 64, source.adapter_sha256)
+    store = AnswerStore(answers_file)
+    store.remember("embedded int8", Identity(info, {"published": source.sha256}))
+    store.close()
+    assert open_cached("openvino", "embedded", precision="int8", mode="replay").info == info
+    for precision in ("auto", "int4"):
+        with pytest.raises(SetupError, match="has no answers of embedded"):
+            open_cached("openvino", "embedded", precision=precision, mode="replay")

@@ -134,7 +134,7 @@ def plain(codec: Codec, model: Model, r: GenerateRequest) -> tuple[str, float]:
     matcher = codec.matcher(r.grammar)
     prompt, tokens, total = codec.encode_chat(r.messages, r.opening), [], 0.0
     while True:
-        forced = [t for t in matcher.compute_ff_tokens() if t != codec.eos_id]
+        forced = [t for t in matcher.compute_ff_tokens() if t not in codec.stops]
         matcher.consume_tokens(forced)
         tokens += forced
         if matcher.is_stopped():
@@ -142,7 +142,7 @@ def plain(codec: Codec, model: Model, r: GenerateRequest) -> tuple[str, float]:
         logits = model.after([*prompt, *tokens]).astype(np.float64)
         token = max(admitted(codec, matcher), key=lambda t: (logits[t], -t))
         total += logits[token] - np.log(np.exp(logits).sum())
-        if token == codec.eos_id:
+        if token in codec.stops:
             break
         matcher.consume_token(token)
         tokens.append(token)

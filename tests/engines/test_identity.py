@@ -130,6 +130,35 @@ def test_the_device_is_part_of_it(
     assert transformers_identity(model).id != on_cpu.id
 
 
+def test_the_precision_is_part_of_it(
+    model: ResolvedModel, versions: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what answers are kept under (id), of what calibrations are found by (hash), of what people read (name)."""
+    versions |= {"nncf": "3.4.0", "torchao": "0.18.0"}
+    monkeypatch.setattr("panel.engines.precision.metadata.version", vars(identity)["version"])
+    precisions = ("float32", "bfloat16", "int8", "int4")
+    for find in (openvino_identity, transformers_identity):
+        found = [find(model, precision) for precision in precisions]
+        assert found[0] == find(model)
+        assert [one.info.model for one in found] == ["small", "small (bfloat16)", "small (int8)", "small (int4)"]
+        assert len({one.id for one in found}) == len({one.info.model_sha256 for one in found}) == 4
+        assert [one.settings.get("published") for one in found] == [None, *["a" * 64] * 3]
+    before = openvino_identity(model, "int8").info.model_sha256
+    versions["nncf"] = "3.5.0"
+    assert openvino_identity(model, "int8").info.model_sha256 != before
+
+
+def test_what_a_gpu_answers_is_kept_apart(
+    model: ResolvedModel, versions: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_cpu = transformers_identity(model)
+    monkeypatch.setattr(identity, "torch_device", lambda _: "cuda")
+    assert transformers_identity(model, device="cpu") == on_cpu
+    found = [transformers_identity(model), transformers_identity(model, "float32", "cuda")]
+    assert [one.info.model for one in found] == ["small (bfloat16, cuda)", "small (cuda)"]
+    assert len({one.info.model_sha256 for one in (on_cpu, *found)}) == 3
+
+
 @pytest.mark.model
 def test_the_embedded_model_is_what_its_engine_says() -> None:
     """The version is read off the package, and must be that of the library."""

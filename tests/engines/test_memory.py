@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,81 +12,14 @@ from safetensors.numpy import save_file
 
 from panel.engines import memory
 from panel.engines.hub import ResolvedModel
-from panel.engines.memory import Check, MemoryEstimate, available_memory, count_parameters, doctor, estimate
-from panel.errors import SetupError
-
-# The sizes of SmolLM2-135M
-SIZES: dict[str, Any] = {
-    "num_hidden_layers": 30, "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3,
-    "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True,
-}  # fmt: skip
+from panel.engines.memory import Check, available_memory, doctor
+from tests.engines.test_footprint import SIZES
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(SIZES))
     return tmp_path
-
-
-def change(folder: Path, **fields: Any) -> None:
-    (folder / "config.json").write_text(json.dumps({**SIZES, **fields}))
-
-
-def test_kv_by_hand(folder: Path) -> None:
-    # head dim 576 / 9 = 64; one token: 2 · 30 layers · 3 heads · 64 · 4 bytes = 46,080 bytes
-    # 8 conversations of 100 tokens: 46,080 · 800 = 36,864,000
-    assert estimate(folder, sequences=1, tokens=1).kv == 46_080
-    assert estimate(folder, sequences=8, tokens=100).kv == 36_864_000
-    assert estimate(folder, sequences=8, tokens=100, kv_bytes=2).kv == 18_432_000
-
-
-def test_a_head_dim_of_its_own_and_no_shared_heads(folder: Path) -> None:
-    change(folder, head_dim=128, num_key_value_heads=None)
-    # 2 · 30 · 9 · 128 · 4
-    assert estimate(folder, sequences=1, tokens=1).kv == 276_480
-
-
-def test_the_text_part_of_a_model_for_images(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({"text_config": SIZES, "vision_config": {"hidden_size": 1024}}))
-    assert estimate(folder, sequences=1, tokens=1).kv == 46_080
-
-
-def test_parameters_by_hand(folder: Path) -> None:
-    # vocabulary 49,152 · 576                                        = 28,311,552
-    # a block: q and o 2 · 576 · 576 = 663,552; k and v 2 · 576 · 192 = 221,184;
-    #          feed-forward 3 · 576 · 1536 = 2,654,208; norms 2 · 576 = 1,152     → 3,540,096; · 30 = 106,202,880
-    # the last norm                                                  = 576
-    assert count_parameters(folder) == 28_311_552 + 106_202_880 + 576 == 134_515_008
-    change(folder, tie_word_embeddings=False)
-    assert count_parameters(folder) == 134_515_008 + 28_311_552
-
-
-def test_parameters_are_read_where_they_can_be(folder: Path) -> None:
-    save_file({"a": np.zeros((3, 4), np.float16), "b": np.zeros(5, np.float16)}, folder / "model-1.safetensors")
-    save_file({"c": np.zeros((2, 2, 2), np.float16)}, folder / "model-2.safetensors")
-    assert count_parameters(folder) == 12 + 5 + 8
-    assert estimate(folder, sequences=1, tokens=1, bytes_per_weight=0.5).weights == 13  # 12.5, rounded up
-
-
-def test_weights_are_not_counted_twice(folder: Path) -> None:
-    save_file({"a": np.zeros(100, np.float16)}, folder / "model.safetensors")
-    (folder / "openvino_model.bin").write_bytes(b"x" * 200)
-    found = estimate(folder, sequences=1, tokens=1)
-    assert found.weights == (folder / "model.safetensors").stat().st_size  # the larger of the two forms
-    assert found.total == found.weights + found.kv
-
-
-def test_fits() -> None:
-    assert MemoryEstimate(1, 1, 2, 2).fits
-    assert not MemoryEstimate(1, 2, 3, 2).fits
-    assert MemoryEstimate(1, 2, 3, 0).fits  # nothing is known of the machine
-
-
-@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"num_hidden_layers": "many"}'])
-def test_a_config_without_sizes(folder: Path, content: str) -> None:
-    (folder / "config.json").write_text(content)
-    with pytest.raises(SetupError, match=r"config\.json"):
-        estimate(folder, sequences=1, tokens=1)
 
 
 def test_available_memory_is_of_this_world() -> None:
@@ -159,11 +92,36 @@ def test_the_other_form_of_the_model(sound: Path) -> None:
 
 
 def test_too_large(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**8)
     check = by_name(doctor("embedded", "openvino"))["memory"]
-    # 46,080 bytes · 32 · 1024 = 1.51 GB
     assert not check.ok
-    assert "1.51 GB for 32 × 1024 tokens; 1.0 GB free" in check.detail
+    # 2 · 46,080 bytes · (20 · 228 + 2 · 448) cells
+    assert "keys and values 0.50, " in check.detail
+    assert "; 0.1 GB free" in check.detail
+
+
+def test_precision_and_device_are_of_the_check(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_has_gpu", lambda: True)
+    found = by_name(doctor("org/name", "transformers"))
+    assert found["model"].detail.endswith("bfloat16 on cuda")
+    assert found["memory"].ok
+    assert "of the GPU's" in found["memory"].detail
+    found = by_name(doctor("org/name", "transformers", device="cpu"))
+    assert found["model"].detail.endswith("float32 on cpu")
+    assert "free" in found["memory"].detail
+    refused = by_name(doctor("org/name", "transformers", precision="int8", device="cuda"))["model"]
+    assert (refused.ok, refused.fix) == (False, "use --precision bfloat16, or --device cpu")
+
+
+def test_what_rounds_is_not_installed(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("panel.engines.precision.metadata.version", absent)
+    check = by_name(doctor("embedded", "openvino", precision="int8"))["model"]
+    assert not check.ok
+    assert "need nncf, which is not installed" in check.detail
+    assert "nncf is not built for every Python" in check.fix
 
 
 def test_a_cache_that_cannot_be_written(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:

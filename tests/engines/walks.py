@@ -39,7 +39,7 @@ def walk(
         assert choices, f"a dead end after {codec.decode(tokens)!r}"
         rare = [t for t in choices if t not in common]
         token = dice.choice(rare if rare and dice.random() < 0.5 else choices)
-        if token == codec.eos_id:
+        if token in codec.stops:
             break
         assert matcher.consume_token(token), matcher.get_error()
         tokens.append(token)

@@ -1,0 +1,1 @@
+"""What a change of a persona does to its text, its verdicts and its quotes; and changes that are worth making."""
