@@ -107,6 +107,11 @@ def _stem(spec: BeatSpec, dossier: Dossier, decision: Decision) -> str:
     return _filled(stems[chance % len(stems)], dossier)
 
 
+def stems_of(spec: BeatSpec, dossier: Dossier) -> dict[Decision, tuple[str, ...]]:
+    """Everything that a reviewer may open this beat about `dossier` with, by the decision that it argues for."""
+    return {decision: tuple(_filled(stem, dossier) for stem in stems) for decision, stems in spec.stem.items()}
+
+
 def _filled(text: str, dossier: Dossier) -> str:
     """`text` with its placeholders replaced at once: what a dossier says may hold braces, and is no sentence."""
     values = {

@@ -1,10 +1,15 @@
-"""Writing files so that a reader sees the old text or the new one, and never half of either."""
+"""Writing files and folders so that a reader sees the old text or the new one, and never half of either."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
+import re
 import secrets
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from panel.errors import SetupError
@@ -47,3 +52,64 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def replace_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Make `folder` hold these `files` (name → text) and nothing else, all at once.
+
+    They are written beside it, reach the disk, and then take its place: on Linux the two folders are exchanged in one
+    step, so a reader finds the old files or the new ones at every moment. Where the system cannot exchange folders,
+    the name is missing between two renames. Raises SetupError where the system refuses; the old folder then stands.
+    """
+    token = f".{secrets.token_hex(8)}"
+    new, old = folder.parent / f"{token}.tmp", folder.parent / f"{token}.old.tmp"
+    try:
+        new.mkdir(parents=True)
+        for name, text in files.items():
+            with open(new / name, "xb") as file:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+        _sync_folder(new)
+        if not os.path.lexists(folder):
+            os.rename(new, folder)
+        elif not _exchange(new, folder):
+            os.rename(folder, old)
+            try:
+                os.rename(new, folder)
+            except OSError:
+                os.rename(old, folder)
+                raise
+        _sync_folder(folder.parent)
+    except OSError as error:
+        raise SetupError(
+            f"cannot be written: {error.strerror or error}", fix="choose a folder that you may write to", path=folder
+        ) from error
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def clean_up(folder: Path) -> None:
+    """Delete what `replace_folder` and `write_atomic` left in `folder` when they were killed."""
+    for path in folder.iterdir():
+        if re.fullmatch(r"\.[0-9a-f]{16}(?:\.old)?\.tmp", path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders by renameat2(2) with RENAME_EXCHANGE; False where system or file system cannot."""
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    if call(here, os.fsencode(one), here, os.fsencode(other), swap) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(other))

@@ -169,6 +169,11 @@ def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[
 
     The first word of a sentence may be capitalised. `allowed` are further texts that may be quoted (the stem).
     """
+    return [match.group() for match in find_ungrounded(text, ground, allowed)]
+
+
+def find_ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[re.Match[str]]:
+    """`ungrounded`, with the place of each word in `text`."""
     known = set(ground.tokens) | {m.group() for a in allowed for m in _WORD.finditer(a)}
     lower = {t.lower() for t in known}
     missing = []
@@ -181,5 +186,5 @@ def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[
         opener = starts_sentence and not number and _PLAIN.fullmatch(word) and word[1:] == word[1:].lower()
         if word in known or opener or ((starts_sentence or number) and word.lower() in lower):
             continue
-        missing.append(word)
+        missing.append(match)
     return missing

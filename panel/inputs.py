@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from panel.errors import SetupError
 
@@ -140,10 +141,18 @@ def _refuse_surprises(node: Any, text: str, path: Path, first_line: int) -> None
 def _readable(error: ValidationError, model: type[BaseModel], node: Any, path: Path, first_line: int) -> SetupError:
     """The first problem of a validation error, with its line and what to do about it."""
     problem = error.errors(include_url=False)[0]
+    line = _line_of(node, tuple(problem["loc"]))
+    field, message, fix = explain(problem, model)
+    return SetupError(
+        message, path=path, line=line + first_line if line is not None else None, field=field or None, fix=fix
+    )
+
+
+def explain(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str, str]:
+    """A problem that pydantic found, for a person: the field ("" for the whole), what is wrong, and what to do."""
     location = tuple(problem["loc"])
-    line = _line_of(node, location)
     # a field that is not known is named as the file names it: cut, and on one line
-    field = " ".join(".".join(str(part)[:60] for part in location).split()) or None
+    field = " ".join(".".join(str(part)[:60] for part in location).split())
     message = str(problem["msg"]).removeprefix("Value error, ")
     fix = f"see the example of {model.__name__.lower()} files in README.md"
     kind = problem["type"]
@@ -170,7 +179,7 @@ def _readable(error: ValidationError, model: type[BaseModel], node: Any, path: P
     elif kind == "string_pattern_mismatch":
         message = f"{str(problem['input'])[:60]!r} does not fit"
         fix = _PATTERN_FIX.get(str(location[-1]), f"it must match {problem.get('ctx', {}).get('pattern')}")
-    return SetupError(message, path=path, line=line + first_line if line is not None else None, field=field, fix=fix)
+    return field, message, fix
 
 
 _PATTERN_FIX = {

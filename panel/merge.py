@@ -59,6 +59,21 @@ def _entry(dossier: Dossier, reviews: Sequence[Review]) -> ToolEntry:
     )
 
 
+def with_reviews(record: Comparison, reviews: Mapping[str, Sequence[Review]]) -> Comparison:
+    """`record` with other reviews of its tools: tallies, split and pick are worked out anew, the rest stays.
+
+    Args:
+        reviews: by tool slug; a tool that is not named keeps its own.
+    """
+    tools = tuple(
+        tool.model_copy(update={"reviews": tuple(reviews[tool.slug]), "panel": tally(reviews[tool.slug])})
+        if tool.slug in reviews
+        else tool
+        for tool in record.tools
+    )
+    return record.model_copy(update={"tools": tools, "reviewer_split": _split(tools), "pick": _pick(tools)})
+
+
 def tally(reviews: Sequence[Review]) -> PanelTally:
     """Ships, skips, and how many independent votes the scored ones are worth."""
     ship = sum(r.decision == "ship" for r in reviews)
@@ -91,7 +106,7 @@ def _pick(tools: Sequence[ToolEntry]) -> Pick:
 
     def confidence(tool: ToolEntry) -> float:
         values = [r.p_ship for r in tool.reviews if r.p_ship is not None]
-        return sum(values) / len(values)
+        return sum(values) / len(values) if values else 0.5  # verdicts that people gave have no probability
 
     ranked = sorted(scored, key=lambda t: (-(t.panel.percent or 0), -round(confidence(t), 2)))
     best = ranked[0]

@@ -10,13 +10,16 @@ text is never compiled as a template.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panel.files import write_atomic
 from panel.pages.view import view
+from panel.pages.words import date
 from panel.records import Comparison, strip_unprintable
 
 if TYPE_CHECKING:
@@ -87,6 +90,24 @@ def to_html(record: Comparison) -> str:
 def to_markdown(record: Comparison) -> str:
     """The record as Markdown (tables as GitHub reads them)."""
     return _environment("markdown").get_template("page.md.j2").render(**view(record))
+
+
+def tombstone(slug: str, names: Sequence[str], reason: str, by: str, at: str) -> dict[str, str]:
+    """What stands where a page was withdrawn: by format (html, markdown, json), who took it away, when and why."""
+    from markupsafe import Markup
+
+    css = Markup((_PAGES / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    values = {"names": names, "reason": reason, "by": by, "date": date(at)}
+    data = {"schema": "tombstone/1", "slug": slug, "tools": [*names], "withdrawn": at, "by": by, "reason": reason}
+    return {
+        "html": _environment("html").get_template("tombstone.html.j2").render(**values, css=css),
+        "markdown": _environment("markdown").get_template("tombstone.md.j2").render(**values),
+        "json": json.dumps({k: _plain(v) for k, v in data.items()}, indent=2, ensure_ascii=False) + "\n",
+    }
+
+
+def _plain(value: str | Sequence[str]) -> str | list[str]:
+    return strip_unprintable(value) if isinstance(value, str) else [strip_unprintable(each) for each in value]
 
 
 def to_json(record: Comparison) -> str:

@@ -37,12 +37,14 @@ AT_ONCE = 8
 class Event:
     """Something that a person watching would like to know.
 
-    `what` is the name of the tool that was called, or `started`, `reused`, `scored`, `unscored`.
+    `what` is the name of the tool that was called, or `started`, `reused`, `scored`, `unscored`; `about` what it was
+    called with: the ids that were read, the words that were looked up.
     """
 
     tool: str
     persona: str
     what: str
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,28 @@ def batch(
     yield from finish(all_of_them=True)
 
 
+def review_again(
+    dossier: Dossier,
+    persona: Persona,
+    prompts: Prompts,
+    engine: Engine,
+    *,
+    out: Path,
+    seed: int,
+    loop: Loop = "led",
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Review:
+    """One review made anew, whatever is kept; it is kept as well, but no record and no page is written.
+
+    Raises:
+        SetupError: `out` cannot be written.
+        EngineError: the engine failed.
+    """
+    session = _Session(engine, prompts, Store(out), seed, loop, True, on_event)
+    _, jobs = session.kept(dossier, [persona])
+    return session.review(jobs)[dossier.slug, persona.slug]
+
+
 def calibrate_for(
     personas: Sequence[Persona], prompts: Prompts, engine: Engine, folder: Path | None = None
 ) -> list[Persona]:
@@ -291,8 +315,8 @@ class _Session:
         def work(job: _Job) -> None:
             tool, persona = job.dossier.slug, job.persona.slug
 
-            def step(name: str) -> None:
-                self.on_event(Event(tool, persona, name))
+            def step(name: str, about: tuple[str, ...] = ()) -> None:
+                self.on_event(Event(tool, persona, name, about))
 
             step("started")
             done = run_review(

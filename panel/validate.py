@@ -128,9 +128,9 @@ def check_beat(
         problems += _stutter(rest, cited)
     if _echo(rest, stem):
         problems.append("only repeats its opening words")
-    phrase = _BOILERPLATE.search(rest)
+    phrase = boilerplate(rest)
     if phrase:
-        problems.append(f"says {phrase.group()!r}, which fits any tool")
+        problems.append(f"says {phrase!r}, which fits any tool")
     problems += _negation(rest, cited)
     if not rest.endswith("."):
         problems.append("does not end")
@@ -139,6 +139,12 @@ def check_beat(
     elif any(_same_end(rest, other) for other in others):
         problems.append("ends as another beat does")
     return [Problem(beat.name, message) for message in problems]
+
+
+def boilerplate(text: str) -> str | None:
+    """The first phrase of `text` that advertisements and models say of anything, or None."""
+    found = _BOILERPLATE.search(text)
+    return found.group() if found else None
 
 
 def _same_words(one: str, other: str) -> bool:

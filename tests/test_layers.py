@@ -26,8 +26,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"weigh", "draft", "engines", "calibrate"}),
     frozenset({"reviewer", "distinct"}),
     frozenset({"run"}),
-    # what a persona's words do to verdicts: runs it on cases, and changes it
-    frozenset({"tuning"}),
+    # the editors' desk; and what a persona's words do to verdicts: runs it on cases, and changes it
+    frozenset({"desk", "tuning"}),
     frozenset({"cli"}),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from panel.cli import desk
 from panel.cli.batch import batch
 from panel.cli.cache import cache_app
 from panel.cli.measurements import mount
@@ -39,6 +40,7 @@ models_app = typer.Typer(help="The models that reviewers can run on.", no_args_i
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
+app.add_typer(desk.app, name="desk")
 
 
 @app.command(epilog="Example: review-panel compare evals/cases/smolagents-2 evals/cases/mistral-3b")

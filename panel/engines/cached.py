@@ -72,6 +72,11 @@ class CachedEngine:
         """Whether the model was loaded."""
         return self._engine is not None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the model could not be loaded, which is not tried again."""
+        return self._failure is not None
+
     def total(self) -> Count:
         """All of the counts together."""
         with self._lock:

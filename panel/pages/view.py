@@ -70,6 +70,32 @@ class ReviewView:
     in_sequence: bool
     strong: tuple[PullView, ...]
     weak: tuple[PullView, ...]
+    edited_by: str = ""
+    overruled: tuple[str, str, str] | None = None  # what the reviewer said, who overruled it, why
+
+
+@dataclass(frozen=True)
+class ChangeView:
+    """One text that a person changed; `machine` is what the model had drafted."""
+
+    place: str
+    by: str
+    machine: str
+    regenerated: bool
+
+
+@dataclass(frozen=True)
+class EditorialView:
+    """Who answers for a published page, and what of it people wrote (`panel.desk.publish`)."""
+
+    accountable: str
+    approved: tuple[str, str | None]
+    editors: str
+    models: str
+    changes: tuple[ChangeView, ...]
+    overruled: int
+    confirmed: tuple[str, ...]
+    waived: int
 
 
 Links = tuple[tuple[str, str], ...]  # label of a citing beat, anchor of the citation
@@ -210,6 +236,64 @@ def _review(tool: _Tool, persona: str, scale: float) -> ReviewView:
         in_sequence=review.quote == " ".join(beat.text for beat in review.beats),
         strong=pulls[:_STRONGEST],
         weak=pulls[_STRONGEST:],
+        edited_by=_edited_by(review),
+        overruled=_overruled(review),
+    )
+
+
+def _edited_by(review: Review) -> str:
+    """The people whose words stand in the quote."""
+    names = [_extra(beat).get("edited_by") for beat in review.beats] + [_extra(review).get("quote_edited_by")]
+    return ", ".join(dict.fromkeys(str(name) for name in names if name))
+
+
+def _overruled(review: Review) -> tuple[str, str, str] | None:
+    found = _extra(review).get("overruled")
+    if not isinstance(found, dict):
+        return None
+    machine = str(found.get("machine"))
+    return machine if machine in _MARKS else "unscored", str(found.get("by", "")), str(found.get("reason", ""))
+
+
+def _extra(part: Any) -> dict[str, Any]:
+    """Fields beyond the schema; they may hold anything."""
+    return part.model_extra or {}
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list | tuple) else []
+
+
+def _editorial(record: Comparison) -> EditorialView | None:
+    found = _extra(record).get("editorial")
+    if not isinstance(found, dict) or not found.get("accountable"):
+        return None
+    names = {tool.slug: tool.name for tool in record.tools}
+    changes = []
+    for row in _rows(found.get("changes")):
+        target = str(row.get("target", ""))
+        slug, _, rest = target.partition("/")
+        persona, _, beat = rest.partition("/")
+        who = PERSONAS.get(persona, (persona, ""))[0]
+        place = f"{who} on {names.get(slug, slug)}: {label(beat)}" if rest else f"The {label(target)}"
+        changes.append(
+            ChangeView(place, str(row.get("by", "")), str(row.get("machine", "")), bool(row.get("regenerated")))
+        )
+    listed = {name: found.get(name) for name in ("edited_by", "drafted_by")}
+    several = {n: ", ".join(map(str, v)) if isinstance(v, list | tuple) else "" for n, v in listed.items()}
+    confirmed = tuple(
+        f"{row.get('evidence', '')} of {names.get(str(row.get('tool')), row.get('tool'))}, by {row.get('by', '')}"
+        for row in _rows(found.get("confirmed"))
+    )
+    return EditorialView(
+        accountable=str(found["accountable"]),
+        approved=date(str(found.get("approved", ""))),
+        editors=several["edited_by"],
+        models=several["drafted_by"],
+        changes=tuple(changes),
+        overruled=len(_rows(found.get("overruled"))),
+        confirmed=confirmed,
+        waived=len(_rows(found.get("waived"))),
     )
 
 
@@ -286,4 +370,7 @@ def view(record: Comparison) -> dict[str, Any]:
         "evidence": [(t.entry, _evidence(t)) for t in tools],
         "runs": _runs(record),
         "marks": _MARKS,
+        "editorial": _editorial(record),
+        "pick_by": str(_extra(record.pick).get("edited_by") or ""),
+        "pricing_by": str(_extra(record).get("pricing_read_edited_by") or ""),
     }

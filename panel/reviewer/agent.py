@@ -59,7 +59,7 @@ def run_review(
     *,
     seed: int = 0,
     loop: Loop = "led",
-    on_step: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[str, tuple[str, ...]], None] = lambda _name, _about: None,
 ) -> Reviewed:
     """Let `persona` review the tool of `dossier`.
 
@@ -67,7 +67,7 @@ def run_review(
 
     Args:
         loop: `led` leaves little choice to the model, `free` much.
-        on_step: told the name of each tool as it has been called.
+        on_step: told the name of each tool as it has been called, and what it was called with (`_about`).
     """
     started = time.monotonic()
     desk = Desk(persona, readable(dossier), loop)
@@ -86,7 +86,7 @@ def run_review(
 
     def after_step(step: Any) -> None:
         if step.tool_calls:
-            on_step(step.tool_calls[0].name)
+            on_step(step.tool_calls[0].name, _about(step.tool_calls[0].arguments))
         cause = _cause(step.error) if step.error is not None else None
         if isinstance(cause, EngineError | SetupError):
             broken.append(cause)
@@ -172,6 +172,14 @@ def _cause(error: BaseException) -> BaseException:
 
 def _message(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _about(arguments: Any) -> tuple[str, ...]:
+    """What a call is about, for people: the ids that it reads, the words that it looks up, the plan that it prices."""
+    given = arguments if isinstance(arguments, dict) else {}
+    ids = given.get("ids")
+    found = ids if isinstance(ids, list) else [given[name] for name in ("query", "plan") if name in given]
+    return tuple(str(value) for value in found)
 
 
 def _trace(agent: ToolCallingAgent, model: ReviewerModel) -> dict[str, Any]:

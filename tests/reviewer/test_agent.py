@@ -66,13 +66,20 @@ def test_a_review_says_what_it_rests_on(
     review: Review, slug: str, loop: str, persona: Callable[[str], Persona]
 ) -> None:
     steps: list[str] = []
-    done = review(slug, loop=loop, on_step=steps.append)
+    about: list[tuple[str, ...]] = []
+
+    def on_step(name: str, what: tuple[str, ...]) -> None:
+        steps.append(name)
+        about.append(what)
+
+    done = review(slug, loop=loop, on_step=on_step)
     found = done.review
     assert (found.status, found.decision, found.reason, found.persona) == ("scored", "ship", None, slug)
     assert tuple(beat.name for beat in found.beats) == BEAT_NAMES[slug]
     assert found.quote == " ".join(beat.text for beat in found.beats)
     assert [pull.evidence for pull in found.pulls] == [f"E{n}" for n in range(1, 11)]
     read = {i for step in done.trace["steps"] if step["tool"] == "read_evidence" for i in step["arguments"]["ids"]}
+    assert {i for name, what in zip(steps, about, strict=True) if name == "read_evidence" for i in what} == read
     cited = [i for beat in found.beats for i in beat.cites]
     assert len(cited) == len(set(cited)), "no evidence is used twice"
     for beat, spec in zip(found.beats, persona(slug).beats, strict=True):
