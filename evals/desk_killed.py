@@ -53,6 +53,7 @@ class Result:
 
     def fault(self, text: str) -> None:
         if text not in self.faults:
+            note(f"fault: {text}")  # a run that is stopped has said what it found
             self.faults.append(text)
 
 
