@@ -21,7 +21,7 @@ from panel.validate import Problem, check_beat, support
 
 #: Temperatures of the candidates of one beat, round by round: the likeliest words first, and others only for the few
 #: beats that have something wrong with them. After the last round a beat quotes its evidence word for word.
-ROUNDS = ((0.0,), (0.6, 0.9))
+ROUNDS = ((0.0,), (0.5, 0.7, 0.9, 1.1))
 #: Temperatures for a beat that another reviewer of the tool has written in the same words.
 APART = (0.7, 0.9, 1.1, 1.3)
 MAX_TOKENS = 56

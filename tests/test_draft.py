@@ -485,15 +485,15 @@ def test_a_silent_beat_is_not_asked_for(draft: Draft, plans: list[BeatPlan], scr
 @pytest.mark.parametrize(
     "worse", [" queries run in parallel on a powerful tool.", " queries run in parallel on quiet cores."]
 )
-def test_the_better_of_two_candidates_is_kept(draft: Draft, plans: list[BeatPlan], worse: str) -> None:
+def test_the_best_candidate_is_kept(draft: Draft, plans: list[BeatPlan], worse: str) -> None:
     """The worse one is boilerplate, or has only four of its five words from E1; the better one is E1 as it stands.
     Neither is likelier, and it does not matter which was written first. (In the first round there is only one.)"""
     better = " queries run in parallel across every core of the machine."
     for texts in ({"/0": worse, "/1": better}, {"/0": better, "/1": worse}):
-        engine = ScriptedEngine(lambda r, texts=texts: texts[r.key[-2:]])
+        engine = ScriptedEngine(lambda r, texts=texts: texts.get(r.key[-2:], worse))
         ((beat, problems, tokens),) = draft(engine, plans[:1], attempt=1)
         assert (beat.text, problems) == (plans[0].stem + better, [])
-        assert tokens == len(worse.split()) + len(better.split())
+        assert tokens == (len(ROUNDS[1]) - 1) * len(worse.split()) + len(better.split())
 
 
 def test_what_stands_may_not_be_said_again(draft: Draft, plans: list[BeatPlan], scripted: ScriptedEngine) -> None:
