@@ -30,6 +30,7 @@ from tests.evals.judges import alike, write_cases
 from tests.evals.world import engine, judged, plant, world, write_probes
 
 PATCH = pytest.MonkeyPatch
+FEW = ["order", "rewording", "severe"]
 FIRST_WEIGHS_MORE = ("weight = persona.lens", "weight = (1.5 if item.id == 'E1' else 1) * persona.lens")
 
 
@@ -90,7 +91,7 @@ def test_1_prose_emptied(tmp_path: Path, cases: list[Case], blessed: Baseline) -
 
 def test_2_labels_swapped(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     plant(monkeypatch, "panel.weigh", 'LABELS = (" good", " bad")', 'LABELS = (" bad", " good")')
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     for persona in ("builder", "competitor-analyst", "futurist", "business-buyer"):
         assert names(said, persona=persona, probe="gold")
@@ -100,7 +101,7 @@ def test_2_labels_swapped(tmp_path: Path, cases: list[Case], blessed: Baseline, 
 def test_3_an_example_made_wrong(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     first, *rest = alike()[0].examples
     wrong = first.model_copy(update={"label": "bad" if first.label == "good" else "good"})
-    said = judge(judged(tmp_path, cases, personas=with_persona("builder", examples=(wrong, *rest))), blessed)
+    said = judge(judged(tmp_path, cases, personas=with_persona("builder", examples=(wrong, *rest)), only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert names(said, persona="builder", probe="gold") or names(said, persona="builder", probe="brier")
     assert "the file of builder is not that of the baseline" in said.notes
@@ -109,7 +110,7 @@ def test_3_an_example_made_wrong(tmp_path: Path, cases: list[Case], blessed: Bas
 
 def test_4_the_prior_dropped(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     plant(monkeypatch, "panel.weigh", "next(values) - prior - persona", "next(values) - persona")
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert any(names(said, persona=persona.slug, probe="brier") for persona in alike())
 
@@ -135,19 +136,21 @@ def test_7_another_quantisation(tmp_path: Path, cases: list[Case], blessed: Base
 def test_8_the_calibration_of_another_model(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     """Its numbers under this model's key, and no calibration at all."""
     other = Calibration(fitted=True, neutral=-0.3, deadband=0, intercept=3.5, strengths=1, weaknesses=1)
-    said = judge(judged(tmp_path / "1", cases, personas=with_persona("business-buyer", calibration=other)), blessed)
+    said = judge(
+        judged(tmp_path / "1", cases, personas=with_persona("business-buyer", calibration=other), only=FEW), blessed
+    )
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert names(said, persona="business-buyer", probe="gold") or names(said, persona="business-buyer", probe="brier")
     assert "the calibration of business-buyer is not that of the baseline" in said.notes
     none = with_persona("business-buyer", calibration=Calibration())
-    said = judge(judged(tmp_path / "2", cases, personas=none), blessed)
+    said = judge(judged(tmp_path / "2", cases, personas=none, only=FEW), blessed)
     assert names(said, persona="business-buyer", probe="calibration")
 
 
 def test_9_evidence_truncated(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     """Facts are cut before they say whether anything works."""
     plant(monkeypatch, "panel.weigh", "fact=fact)\n\n\ndef weighing_of", "fact=fact[:16])\n\n\ndef weighing_of")
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert any(f.probe in ("gold", "brier") and f.counts == "regress" for f in said.findings)
     assert any(names(said, persona=persona.slug, probe="gold") for persona in alike())
@@ -164,7 +167,7 @@ def test_11_one_persona_copied_over_another(tmp_path: Path, cases: list[Case], b
 
 def test_12_the_threshold_moved(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     plant(monkeypatch, "panel.decide", "p_ship >= 0.5", "p_ship >= 0.7")
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert any(names(said, persona=persona.slug, probe="threshold") for persona in alike())
 
@@ -227,25 +230,23 @@ def test_5_the_grammar_off_and_10_the_seed_ignored(live: Callable[..., Stability
 
 # --------------------------------------------------------------------------------------------------- no wolf is cried
 
-FEW = ["order", "rewording", "severe"]
 
-
-def test_fifty_reruns_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
+def test_reruns_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     few = cases[::4]
     texts = set()
-    for n in range(50):
+    for n in range(3):
         run = judged(tmp_path / str(n), few, only=FEW)
         texts.add(to_json(run))
         assert judge(run, blessed).exit_code == 0
     assert len(texts) == 1  # to the last byte
 
 
-def test_fifty_harmless_edits_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
+def test_harmless_edits_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     """Cases in another order, in renamed folders, in YAML of another layout with comments; personas likewise."""
     few = cases[::4]
     calibration = alike()[0].calibration
     lens = alike()[0].lens
-    for n in range(50):
+    for n in range(4):
         rng = random.Random(n)  # noqa: S311
         home = tmp_path / str(n)
         root = write_cases(home, train=[], dev=few, test=[])
@@ -270,11 +271,9 @@ def test_fifty_harmless_edits_raise_no_alarm(tmp_path: Path, cases: list[Case], 
         shutil.rmtree(home)
 
 
-def test_two_runs_that_are_equally_right_are_merely_different(
-    tmp_path: Path, cases: list[Case], blessed: Baseline
-) -> None:
+def test_two_runs_that_are_equally_right_are_merely_different(blessed: Baseline) -> None:
     """One verdict lost and one gained, of the same persona, and no probe that holds less often."""
-    run = judged(tmp_path, cases)
+    run = blessed.run
     one, other = [s for s in run.subjects if s.persona == "builder" and s.decision == s.gold == "ship"][:2]
     said = judge(turned(run, [one]), bless(turned(blessed.run, [other]), who="A. Editor", why="to compare"))
     assert (said.outcome, said.exit_code) == ("pass", 0)
@@ -292,9 +291,9 @@ def turned(run: Stability, subjects: Sequence[Subject]) -> Stability:
     return run.model_copy(update={"subjects": changed})
 
 
-def test_a_loss_that_may_be_chance_is_inconclusive(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
+def test_a_loss_that_may_be_chance_is_inconclusive(blessed: Baseline) -> None:
     """Two verdicts of twenty: 2 · 0.5² is far from 0.05."""
-    run = judged(tmp_path, cases)
+    run = blessed.run
     lost = [s for s in run.subjects if s.persona == "builder" and s.decision == s.gold][:2]
     said = judge(turned(run, lost), blessed)
     assert (said.outcome, said.exit_code) == ("inconclusive", 3)

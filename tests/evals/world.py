@@ -46,7 +46,9 @@ def world(count: int = 20) -> list[Case]:
             2: [f"pleases {who}"] * 4 + ["works well"],
             3: ["works well", "works well", "often fails", "often fails", f"pleases {who}"],
         }[n // 4 % 4]
-        cases.append(tool(f"tool-{n:02d}", *(f"of lot {n} and sort {k} {said}" for k, said in enumerate(words))))
+        # the last fact speaks of the tool by its name
+        said = [f"of {'lot' if k < 4 else 'Tool'}-{n:02d} and sort {k} {what}" for k, what in enumerate(words)]
+        cases.append(tool(f"tool-{n:02d}", *said))
     return cases
 
 
