@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from evals.bank import Bank
 from evals.stability.identity import case_sha256
 from evals.stability.prober import Prober, as_written
 from evals.stability.record import Subject, Verdict
+from panel.errors import MissingAnswers
 from panel.files import write_atomic
 from panel.gold import Case
 from panel.personas import persona_sha256
@@ -50,13 +51,15 @@ class Progress:
 
 @dataclass
 class Ground:
-    """`out` keeps the answers of this code, model and personas; a stopped run goes on from there."""
+    """`out` keeps the answers of this code, model and personas; a stopped run goes on from there. `again` gives the
+    engine for a rerun by its name; only an engine that keeps its answers needs one of its own for that."""
 
     engine: Engine
     prompts: Prompts
     personas: Sequence[Persona]
     cases: Sequence[Case]
     out: Path
+    again: Callable[[str], Engine] | None = None
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     _prober: Prober | None = None
     _loading: tuple[tuple[str, int], int] = (("", 0), 0)
@@ -77,6 +80,10 @@ class Ground:
         self.progress.advance(done - so_far if (persona, of) == last and done > so_far else done)
         self._loading = ((persona, of), done) if done < of else (("", 0), 0)
 
+    def rerun(self, label: str) -> Engine:
+        """The engine, for asking what was asked before."""
+        return self.engine if self.again is None else self.again(label)
+
     @property
     def prober(self) -> Prober:
         """The panel as it is, from one bank."""
@@ -85,8 +92,13 @@ class Ground:
         return self._prober
 
     def subjects(self) -> dict[tuple[str, PersonaSlug], Subject]:
-        """The verdict of each persona on each tool as it is written, as a review comes to it."""
+        """The verdict of each persona on each tool as it is written, as a review comes to it.
+
+        Raises:
+            MissingAnswers: the engine is a replay, and lacks answers; all tools were tried.
+        """
         found = {}
+        lacking: list[MissingAnswers] = []
         path = self.out / "subjects.json"
         kept: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         self.progress.begin("verdicts as written", len(self.cases) * len(self.personas))
@@ -96,7 +108,11 @@ class Ground:
                 slug = case.dossier.slug
                 key = f"{slug}/{case_sha256(case)}/{persona.slug}/{persona_sha256(persona)}/{self.prompts.sha256}"
                 if key not in kept:
-                    decision, p_ship, pulls = as_written(self.engine, self.prompts, persona, case.dossier)
+                    try:
+                        decision, p_ship, pulls = as_written(self.engine, self.prompts, persona, case.dossier)
+                    except MissingAnswers as error:
+                        lacking.append(error)
+                        continue
                     kept[key] = {
                         "decision": decision,
                         "p_ship": p_ship,
@@ -110,6 +126,8 @@ class Ground:
             if fresh:
                 write_atomic(path, json.dumps(kept) + "\n")
         self.progress.end()
+        if lacking:
+            raise MissingAnswers.together(lacking)
         return found
 
 

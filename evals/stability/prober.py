@@ -51,6 +51,6 @@ def as_written(
     engine: Engine, prompts: Prompts, persona: Persona, dossier: Dossier
 ) -> tuple[Decision, float, list[Pull]]:
     """The verdict as a review comes to it: the evidence weighed together, in its order, and decided on."""
-    pulls = weigh(engine, prompts, persona, dossier.evidence)
+    pulls = weigh(engine, prompts, persona, dossier.evidence, tool=dossier.slug)
     decision, p_ship = decide(persona, readable(dossier).evidence, pulls)
     return decision, p_ship, pulls
