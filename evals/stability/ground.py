@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.bank import Bank
+from evals.stability.changes import fact
 from evals.stability.identity import case_sha256
 from evals.stability.prober import Prober, as_written
-from evals.stability.record import Subject, Verdict
+from evals.stability.record import Labelled, Subject, Verdict
 from panel.errors import MissingAnswers
 from panel.files import write_atomic
 from panel.gold import Case
@@ -129,6 +130,17 @@ class Ground:
         if lacking:
             raise MissingAnswers.together(lacking)
         return found
+
+    def examples(self) -> list[Labelled]:
+        """What the personas' own examples are worth to them; also where the model is not shown any."""
+        said = {p.slug: [fact("capability", example.fact) for example in p.examples] for p in self.personas}
+        bank = self.prober.bank
+        bank.load(item for items in said.values() for item in items)
+        return [
+            Labelled(persona=p.slug, fact=example.fact, label=example.label, log_odds=pull.log_odds)
+            for p in self.personas
+            for example, pull in zip(p.examples, bank.pulls(p, said[p.slug]), strict=True)
+        ]
 
 
 Answer = tuple[Verdict, float | None]

@@ -102,6 +102,26 @@ def replaying(path: Path, engine: str, model: str) -> Iterator[Kept]:
             store.close()
 
 
+@contextlib.contextmanager
+def kept_and_live(path: Path, folder: Path) -> Iterator[Kept]:
+    """The answers of `path`, and the model that gave them for what is not among them; new ones are kept in `folder`.
+
+    Raises:
+        SetupError: the file is missing or none of ours, or the model is not here.
+        MissingRun: it has answers of another model, or of this one as it was.
+    """
+    asked, identity, rows = read(path)
+    engine = identity.info.engine
+    if problem := _stale(identity, asked, engine, asked):
+        raise MissingRun((), why=f"the kept answers are {problem}")
+    store = AnswerStore(folder / "answers.sqlite")
+    try:
+        store.put(identity.id, {key: ("", answer) for key, answer in rows.items()})
+        yield Kept(identity, store, cache(lambda: panel.engines.open_engine(engine, asked)), "use")
+    finally:
+        store.close()
+
+
 def write(path: Path, asked: str, identity: Identity, answers: Mapping[bytes, str]) -> None:
     """The same answers give the same bytes."""
     head = json.dumps({"schema": SCHEMA, "asked": asked, "identity": identity.to_json()})

@@ -8,6 +8,7 @@ change that the probe made. There is no clock in here, so that the same answers 
     ├── probes      what was done to the dossiers, personas or engine, and what should come of it
     ├── subjects    tool × persona: the verdict as written, gold, pulls
     ├── cells       tool × persona × probe: the trials (a strip ✓✓✗✓✓)
+    ├── examples    the personas' own examples: label and pull
     └── figures     by probe and persona; agreement; personas against gold
 """
 
@@ -103,6 +104,15 @@ class Subject(Record):
     decision: Verdict
     p_ship: float | None
     pulls: dict[str, float] = {}
+
+
+class Labelled(Record):
+    """An example of a persona's file: what its label says, and how far the fact pulls that persona (nats)."""
+
+    persona: PersonaSlug
+    fact: str
+    label: Literal["good", "bad"]
+    log_odds: float
 
 
 class Edit(Record):
@@ -248,4 +258,5 @@ class Stability(Record):
     probes: tuple[Probe, ...]
     subjects: tuple[Subject, ...]
     cells: tuple[Cell, ...]
+    examples: tuple[Labelled, ...] = ()
     figures: Figures

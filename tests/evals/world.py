@@ -8,16 +8,14 @@ place of evals/probes.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
-import sys
-import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from evals.planting import substitutes
 from evals.stability.record import Stability
 from evals.stability.run import run_stability
 from panel.engines.scripted import ScriptedEngine
@@ -141,20 +139,5 @@ def judged(
 
 def plant(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> None:
     """Put `new` in the place of `old` in the source of a module of the panel, wherever its functions are in use."""
-    original = importlib.import_module(module)
-    source = Path(str(original.__file__)).read_text(encoding="utf-8")
-    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module}"
-    changed = types.ModuleType(module)
-    changed.__file__ = original.__file__
-    # the module must be known by its name while its dataclasses and protocols are made
-    exec(compile(source.replace(old, new), str(original.__file__), "exec"), changed.__dict__)  # noqa: S102
-    for name, user in list(sys.modules.items()):
-        if name.split(".")[0] not in ("panel", "evals"):
-            continue
-        for key, value in list(vars(user).items()):
-            if (
-                isinstance(value, types.FunctionType)
-                and value.__module__ == module
-                and hasattr(changed, value.__name__)
-            ):
-                monkeypatch.setattr(user, key, getattr(changed, value.__name__))
+    for user, key, function in list(substitutes(module, old, new)):
+        monkeypatch.setattr(user, key, function)
