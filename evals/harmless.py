@@ -38,8 +38,11 @@ PROBES = ("order", "rewording", "severe", "live")
 def again(
     kept: Kept, baseline: Baseline, cases: Sequence[Case], tree: Path | None, only: Sequence[str]
 ) -> tuple[Gate, str]:
-    """The blessed run once more, with the personas and prompts of `tree` (default: ours): the gate's word, and the run's
-    bytes."""
+    """The blessed run once more, with the personas and prompts of `tree` (default: ours).
+
+    Returns:
+        The gate's word, and the run's bytes.
+    """
     prompts = Prompts(tree / "prompts" if tree else None)
     settings = baseline.run.about.settings
     with tempfile.TemporaryDirectory() as work:

@@ -123,8 +123,8 @@ def _calibration(scene: Scene) -> None:
 
 
 def _truncated(scene: Scene) -> None:
-    scene.cases = scene.cases[:16]
-    scene.code.append(("panel.weigh", "kind=kind, fact=fact)", "kind=kind, fact=fact[:20])"))
+    scene.cases = scene.cases[:20]
+    scene.code.append(("panel.weigh", "item.kind, seen.fact) for", "item.kind, seen.fact[:20]) for"))
 
 
 def _seed(scene: Scene) -> None:
