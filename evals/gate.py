@@ -29,6 +29,9 @@ from panel.errors import SetupError
 from panel.files import write_atomic
 from panel.inputs import parse_json
 
+#: A run of all cases and probes takes some 10 MB; what is read is also parsed, so there is a limit.
+MAX_BYTES = 64 << 20
+
 
 def run_sha256(run: Stability) -> str:
     return hashlib.sha256(json.dumps(run.model_dump(mode="json", by_alias=True), sort_keys=True).encode()).hexdigest()
@@ -51,12 +54,12 @@ def bless(run: Stability, *, who: str, why: str, when: str = "") -> Baseline:
 
 def load_baseline(path: Path) -> Baseline:
     """Raises `SetupError` where the file is missing or is no baseline."""
-    return parse_json(Baseline, path, "baseline")
+    return parse_json(Baseline, path, "baseline", limit=MAX_BYTES)
 
 
 def load_run(path: Path) -> Stability:
     """Raises `SetupError` where the file is missing or is no run."""
-    return parse_json(Stability, path, "stability run")
+    return parse_json(Stability, path, "stability run", limit=MAX_BYTES)
 
 
 def save(path: Path, baseline: Baseline, run_json: str) -> None:

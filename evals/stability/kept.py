@@ -31,6 +31,7 @@ from panel.inputs import read_text
 from panel.requests import Engine
 
 SCHEMA = "answers/1"
+MAX_BYTES = 64 << 20
 _WORDS = Path(__file__).parents[2] / "panel" / "ordinary_words.txt"
 
 
@@ -131,7 +132,7 @@ def write(path: Path, asked: str, identity: Identity, answers: Mapping[bytes, st
 
 def read(path: Path) -> tuple[str, Identity, dict[bytes, str]]:
     """What people call the model, the model, and its answers by key. Raises `SetupError`."""
-    head, *lines = read_text(path, "file of kept answers").splitlines() or [""]
+    head, *lines = read_text(path, "file of kept answers", limit=MAX_BYTES).splitlines() or [""]
     try:
         about = json.loads(head)
         identity = Identity.from_json(about["identity"]) if about["schema"] == SCHEMA else None
