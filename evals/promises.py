@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from evals.stability.probes import ROUNDING
 from evals.stability.record import Cell, Stability, Subject, Trial, Who
 
 #: A persona's prose may get shorter, but not by more than this and still be called the same persona.
@@ -27,8 +28,12 @@ class Broken:
 
 def broken(run: Stability, then: Stability | None = None) -> list[Broken]:
     """The promises that `run` breaks: of itself, and beside an earlier run `then`."""
-    found = [*_exact(run), *_threshold(run), *_copies(run), *_calibrations(run)]
-    return found if then is None else [*found, *_seeds(run, then), *_prose(run, then), *_examples(run, then)]
+    found = [*_exact(run), *_threshold(run), *_copies(run), *_calibrations(run), *_priors(run)]
+    return (
+        found
+        if then is None
+        else [*found, *_seeds(run, then), *_prose(run, then), *_examples(run, then), *_foreign(run, then)]
+    )
 
 
 def _exact(run: Stability) -> Iterator[Broken]:
@@ -125,6 +130,35 @@ def _calibrations(run: Stability) -> Iterator[Broken]:
                 1,
                 f"the {persona} has no calibration for {run.about.model} on {run.about.engine} (calibration), so its "
                 f"p_ship says little; run: review-panel personas calibrate",
+            )
+
+
+def _foreign(run: Stability, then: Stability) -> Iterator[Broken]:
+    """Nor with a calibration that is kept for another model, or for none, where the baseline had its own."""
+    for persona, about in run.about.personas.items():
+        was = then.about.personas.get(persona)
+        if was is not None and was.own and about.calibration.fitted and not about.own:
+            yield Broken(
+                persona,
+                "calibration",
+                1,
+                1,
+                f"the {persona} is judged with the calibration of another model (calibration): it is not the one that "
+                f"is kept for {run.about.model} on {run.about.engine}",
+            )
+
+
+def _priors(run: Stability) -> Iterator[Broken]:
+    """What says nothing pulls nowhere: the prior is taken off."""
+    for persona, mean in run.nothing.items():
+        if abs(mean) > ROUNDING:
+            yield Broken(
+                persona,
+                "prior",
+                1,
+                1,
+                f"the {persona} is pulled by {mean:+.2f} nats by facts that say nothing (prior): they are the measure "
+                f"of zero, and what they pull is not taken off",
             )
 
 

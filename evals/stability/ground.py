@@ -19,8 +19,9 @@ from panel.files import write_atomic
 from panel.gold import Case
 from panel.personas import persona_sha256
 from panel.prompts import Prompts
-from panel.records import Persona, PersonaSlug
+from panel.records import Calibration, Persona, PersonaSlug
 from panel.requests import Engine
+from panel.weigh import CONTENT_FREE
 
 
 class Progress:
@@ -141,6 +142,15 @@ class Ground:
             for p in self.personas
             for example, pull in zip(p.examples, bank.pulls(p, said[p.slug]), strict=True)
         ]
+
+    def nothing(self) -> dict[PersonaSlug, float]:
+        """What the facts that say nothing pull on average, before calibration: they are the measure of zero."""
+        facts = [fact("capability", text) for text in CONTENT_FREE]
+        bank = self.prober.bank
+        bank.load(facts)
+        plain = [p.model_copy(update={"calibration": Calibration()}) for p in self.personas]
+        means = {p.slug: sum(pull.log_odds for pull in bank.pulls(p, facts)) / len(facts) for p in plain}
+        return {slug: round(mean, 3) + 0.0 for slug, mean in means.items()}
 
 
 Answer = tuple[Verdict, float | None]

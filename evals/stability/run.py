@@ -17,7 +17,7 @@ from evals.stability.identity import code_sha256
 from evals.stability.live import LivePlan, live_plans
 from evals.stability.missing import Lacking
 from evals.stability.probes import Found, Plan, plans, unavailable
-from evals.stability.record import About, Cell, Labelled, Probe, Stability, Subject, Trial
+from evals.stability.record import About, Cell, Probe, Stability, Subject, Trial
 from evals.statistics.flips import against_mode
 from panel.errors import SetupError
 from panel.gold import Case
@@ -79,12 +79,12 @@ def run_stability(
     _load(ground, frozen, lacking)
     live_cells = _live_cells(ground, whole, subjects, cases[:live], lacking) if subjects else []
     with lacking.under("examples"):
-        examples = ground.examples()
+        more: dict[str, object] = {"examples": ground.examples(), "nothing": ground.nothing()}
     lacking.check(made_with)
     cells = _frozen_cells(ground, frozen, subjects) + live_cells
     probes = [*(plan.probe for plan in frozen), *(plan.probe for plan in whole), *missing]
     ordered = sorted(subjects.values(), key=lambda s: (s.tool, s.persona))
-    return assemble(made_with, probes, ordered, cells, examples)
+    return assemble(made_with, probes, ordered, cells, **more)
 
 
 def assemble(
@@ -92,15 +92,14 @@ def assemble(
     probes: Sequence[Probe],
     subjects: Sequence[Subject],
     cells: Sequence[Cell],
-    examples: Sequence[Labelled] = (),
+    **more: object,
 ) -> Stability:
-    """A record with its figures, in an order that does not depend on that of the cases."""
+    """A record with its figures, in an order that does not depend on that of the cases; `more` are fields of it."""
     rank = {probe.name: n for n, probe in enumerate(probes)}
     sorted_cells = sorted(cells, key=lambda c: (rank[c.probe], c.tool, c.persona))
     found = figures(probes, subjects, sorted_cells)
     told = {"about": about, "probes": tuple(probes), "subjects": tuple(subjects), "cells": tuple(sorted_cells)}
-    told["examples"] = tuple(examples)
-    return Stability.model_validate({**told, "figures": found})
+    return Stability.model_validate({**told, **more, "figures": found})
 
 
 def _load(ground: Ground, frozen: Sequence[Plan], lacking: Lacking) -> None:
