@@ -13,6 +13,7 @@ import yaml
 
 from evals import gate
 from evals.gate import bless, judge
+from evals.promises import broken
 from evals.stability import changes
 from evals.stability.record import Cell, Stability, Subject, Trial
 from evals.stability.run import run_stability, to_json
@@ -353,3 +354,37 @@ def test_unscored_trials_are_no_measure(blessed: Baseline) -> None:
     cell = Cell(tool="tool-00", persona="builder", probe="hype", trials=(trial,))
     run = blessed.run.model_copy(update={"cells": (*blessed.run.cells, cell)})
     assert gate.unreliable(run) == ["1 of its trials are unscored"]
+
+
+def test_an_example_may_be_corrected_but_not_turned(blessed: Baseline) -> None:
+    """A label that went against the model's own weighing may be turned; one that agreed with it may not."""
+    builder = next(one for one in blessed.run.examples if one.persona == "builder")
+    turned = builder.model_copy(update={"label": "bad" if builder.label == "good" else "good"})
+
+    def runs(log_odds: float) -> tuple[Stability, Stability]:
+        then = blessed.run.model_copy(update={"examples": (builder.model_copy(update={"log_odds": log_odds}),)})
+        return blessed.run.model_copy(update={"examples": (turned,)}), then
+
+    sign = 1 if builder.label == "good" else -1
+    assert [one.probe for one in broken(*runs(1.2 * sign))] == ["examples"]
+    assert broken(*runs(-1.2 * sign)) == []
+
+
+def test_a_calibration_that_is_not_the_models_own_is_named(blessed: Baseline) -> None:
+    def run(*, own: bool, fitted: bool = True) -> Stability:
+        about = blessed.run.about.personas["futurist"]
+        calibration = about.calibration.model_copy(update={"fitted": fitted})
+        changed = about.model_copy(update={"own": own, "calibration": calibration})
+        personas = {**blessed.run.about.personas, "futurist": changed}
+        return blessed.run.model_copy(update={"about": blessed.run.about.model_copy(update={"personas": personas})})
+
+    (one,) = broken(run(own=False), run(own=True))
+    assert (one.persona, one.probe) == ("futurist", "calibration")
+    assert broken(run(own=True), run(own=True)) == broken(run(own=False), run(own=False)) == []
+
+
+def test_what_says_nothing_pulls_nowhere(blessed: Baseline) -> None:
+    assert set(blessed.run.nothing.values()) == {0.0}
+    (one,) = broken(blessed.run.model_copy(update={"nothing": {"builder": 0.31, "futurist": 0.001}}))
+    assert (one.persona, one.probe) == ("builder", "prior")
+    assert "+0.31 nats" in one.sentence
