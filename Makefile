@@ -5,6 +5,9 @@
 #   make test-torch   the tests that need PyTorch, in an environment of their own
 #   make test-server  the panel through a llama.cpp server, which compiles for five minutes (needs a C++ compiler, CMake)
 #   make lint         ruff and mypy
+#   make gate         are the verdicts as stable and as right as in the blessed run? From kept answers, without a model
+#   make gate-live    the same on a few cases, asking the model
+#   make baseline     keep the model's answers anew, and bless a run: make baseline WHO="A. Editor" WHY="new adapter"
 #   make adapter      train the adapter of the embedded model again, calibrate, and measure (about an hour)
 #   make lock         resolve requirements/*.txt anew from pyproject.toml (needs uv)
 #   make clean        remove the environments and what tools have left; models stay in their cache
@@ -26,11 +29,11 @@ BIN := Scripts
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-server lint adapter lock clean model base-model
+.PHONY: help demo test test-torch test-server lint adapter lock clean model base-model gate gate-live baseline
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,13s/^# *//p' Makefile
 
 demo: $(VENV)/.demo model
 	$(VENV)/$(BIN)/review-panel compare $(CASES) --open
@@ -53,6 +56,33 @@ test-server: $(VENV)/.dev $(SERVER_VENV)/.server base-model
 lint: $(VENV)/.dev
 	$(VENV)/$(BIN)/ruff check .
 	$(VENV)/$(BIN)/mypy
+
+# What the gate goes through: dev and calibration tools, not those that figures are reported on. Two cases are enough to
+# see in a minute that the model still answers as it did; promises such as `labels` need no blessed run to be broken.
+GATE := --part dev --part calibration --repeats 2 --draws 2 --live 1 $(addprefix --only ,order copies padding rewording \
+	severe strong price-doubled security-incident licence-closed docs-added live same-seed)
+GATE_LIVE := --cases beancount --cases thimblecode --repeats 2 --draws 2 --live 1 $(addprefix --only ,order labels \
+	severe same-seed)
+BASELINE := evals/baselines/stability.json
+# options for both gates, as --html FILE --junit FILE --markdown FILE
+REPORT ?=
+# What may be chance is said, and stops nobody; everything else that is not a pass does.
+unless_chance = || { code=$$?; test $$code -eq 3 && echo "(inconclusive: nothing is stopped for that)" || exit $$code; }
+
+gate: $(VENV)/.dev
+	$(VENV)/$(BIN)/review-panel eval stability --replay $(GATE) --baseline $(BASELINE) --quiet \
+		--out outputs/evals/gate $(REPORT) $(unless_chance)
+
+gate-live: $(VENV)/.dev model
+	rm -rf outputs/evals/gate-live
+	$(VENV)/$(BIN)/review-panel eval stability $(GATE_LIVE) --baseline $(BASELINE) --quiet \
+		--out outputs/evals/gate-live $(REPORT) $(unless_chance)
+
+baseline: $(VENV)/.dev model
+	@test -n "$(WHO)" -a -n "$(WHY)" || { echo 'say who blesses, and why: make baseline WHO="A. Editor" WHY="new adapter"' >&2; exit 1; }
+	rm -rf outputs/evals/baseline
+	$(VENV)/$(BIN)/review-panel eval stability $(GATE) --out outputs/evals/baseline --answers evals/baselines/answers.jsonl
+	$(VENV)/$(BIN)/review-panel eval bless outputs/evals/baseline/stability.json --who "$(WHO)" --why "$(WHY)"
 
 # Written into panel/engines/embedded_adapter and personas/calibrations.yaml; nothing is fitted on dev or test.
 adapter: $(TORCH_VENV)/.torch $(VENV)/.dev

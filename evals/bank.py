@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from panel.errors import MissingAnswers
 from panel.files import write_atomic
 from panel.prompts import Prompts
 from panel.records import Calibration, Evidence, Persona, Pull
@@ -56,19 +57,30 @@ class Bank:
         return sum(len(keys - known.keys()) for known in self._known.values())
 
     def load(self, evidence: Iterable[Evidence]) -> None:
-        """Weigh what is not known yet. Each chunk is kept at once, so that a stopped run goes on from there."""
+        """Weigh what is not known yet. Each chunk is kept at once, so that a stopped run goes on from there.
+
+        Raises:
+            MissingAnswers: the engine is a replay, and lacks answers; all chunks were tried.
+        """
         wanted = {_key(item): item for item in evidence}
+        lacking: list[MissingAnswers] = []
         for persona in self._personas:
             known = self._known[persona.slug]
             missing = [item for key, item in wanted.items() if key not in known]
             for start in range(0, len(missing), _AT_ONCE):
                 chunk = missing[start : start + _AT_ONCE]
-                numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, 1)]
-                pulls = weigh(self._engine, self._prompts, persona, numbered)
+                numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, start + 1)]
+                try:
+                    pulls = weigh(self._engine, self._prompts, persona, numbered)
+                except MissingAnswers as error:  # a replay: what else it lacks is named at once
+                    lacking.append(error)
+                    continue
                 known.update((_key(item), pull) for item, pull in zip(chunk, pulls, strict=True))
                 text = json.dumps({key: pull.model_dump() for key, pull in known.items()})
                 write_atomic(self._path(persona), text + "\n")
                 self._on_weighed(persona.slug, start + len(chunk), len(missing))
+        if lacking:
+            raise MissingAnswers.together(lacking)
 
     def pulls(self, persona: Persona, evidence: Sequence[Evidence]) -> list[Pull]:
         """What `weigh` would say of `evidence`, with the persona's calibration."""

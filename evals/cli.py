@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -22,6 +23,8 @@ app = typer.Typer(
 app.command("gold", epilog="Example: review-panel eval gold --part test --baselines")(gold.main)
 
 OUT = Path("outputs/evals/stability")
+BASELINES = CASES.parent / "baselines"
+ANSWERS = BASELINES / "answers.jsonl"
 _PARTS = (*get_args(Part), "all")
 
 # where a report goes: options of every command that has a run in its hands
@@ -33,8 +36,8 @@ Annotate = Annotated[
 ]
 
 
-def chosen_cases(part: str, names: list[str], root: Path = CASES) -> list[Case]:
-    """The cases of a part of split.yaml (`all`: of each), or those that are named.
+def chosen_cases(parts: Sequence[str], names: list[str], root: Path = CASES) -> list[Case]:
+    """The cases of some parts of split.yaml (`all`: of each), or those that are named.
 
     Raises:
         SetupError: there is no such part or case.
@@ -44,15 +47,18 @@ def chosen_cases(part: str, names: list[str], root: Path = CASES) -> list[Case]:
             if not (root / name / "dossier.yaml").is_file():
                 raise SetupError(f"there is no case {name!r}", field="--cases", fix=f"name a folder of {root.name}/")
         return [load_case(root / name) for name in dict.fromkeys(names)]
-    if part not in _PARTS:
-        raise SetupError(f"unknown part {part!r}", field="--part", fix=f"choose {', '.join(_PARTS)}")
-    parts: Any = get_args(Part) if part == "all" else (part,)
-    return [case for one in parts for case in load_cases(root, one)]
+    for part in parts:
+        if part not in _PARTS:
+            raise SetupError(f"unknown part {part!r}", field="--part", fix=f"choose {', '.join(_PARTS)}")
+    wanted: Any = get_args(Part) if "all" in parts else dict.fromkeys(parts)
+    return [case for one in wanted for case in load_cases(root, one)]
 
 
 @app.command(epilog="Example: review-panel eval stability --part dev --repeats 5 --live 2")
 def stability(
-    part: Annotated[str, typer.Option(help="train, dev, test or all.")] = "dev",
+    part: Annotated[
+        list[str] | None, typer.Option(help="train, calibration, dev (the default), test or all; repeatable.")
+    ] = None,
     cases: Annotated[list[str] | None, typer.Option(help="Run these tools alone; repeatable.")] = None,
     repeats: Annotated[int, typer.Option(min=2, help="Seeds: how often everything is weighed and reviewed.")] = 5,
     draws: Annotated[int, typer.Option(min=1, help="Orders and paddings per tool.")] = 5,
@@ -66,6 +72,13 @@ def stability(
     out: Annotated[Path, typer.Option(help="Where answers and results are kept; a stopped run goes on.")] = OUT,
     result: Annotated[Path | None, typer.Option(help="File for the result; default: stability.json in --out.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Hold the run against this blessed one.")] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Keep what the model was asked and answered in this file; with --replay: read it."),
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Take every answer from --answers: no model is needed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result (with --baseline the gate's).")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     html: Html = None,
@@ -75,13 +88,15 @@ def stability(
 ) -> None:
     """What changes a verdict: seeds, order, wording, engines. Changes that must count, agreement, calibration.
 
-    Exit codes with --baseline: 0 pass, 1 regress, 3 inconclusive, 4 unreliable baseline, 5 not comparable; 2 always
-    means that the input or the set-up is wrong.
+    Exit codes with --baseline: 0 pass, 1 regress, 3 inconclusive, 4 unreliable baseline, 5 not comparable, 6 missing
+    answers (of a replay); 2 always means that the input or the set-up is wrong.
     """
-    from evals.gate import judge, load_baseline
+    from evals.gate import judge, lacking, load_baseline
     from evals.report.write import write
     from evals.stability import show
     from evals.stability.ground import Progress
+    from evals.stability.kept import answering
+    from evals.stability.missing import MissingRun
     from evals.stability.run import run_stability, to_json, warn_uncalibrated
     from panel.engines import open_engine
     from panel.files import write_atomic
@@ -90,20 +105,31 @@ def stability(
     from panel.run import calibrate_for
 
     # everything that people wrote is read before a model is loaded
-    chosen = chosen_cases(part, cases or [])
+    chosen = chosen_cases(part or ["dev"], cases or [])
     blessed = load_baseline(baseline) if baseline is not None else None
     pairs = [_engine_and_model(text) for text in against or []]
     prompts, personas = Prompts(), load_personas()
-    opened = open_engine(engine, model)
-    others = [
-        ("engine" if other != opened.info.engine else "quantisation", open_engine(other, name)) for other, name in pairs
-    ]
-    calibrated = calibrate_for(personas, prompts, opened)
-    warn_uncalibrated(calibrated, model, engine)
-    run = run_stability(
-        opened, prompts, calibrated, chosen, out,
-        seeds=repeats, draws=draws, live=live, only=only or [], against=others, progress=Progress(quiet=quiet),
-    )  # fmt: skip
+    if pairs and (answers is not None or replay):
+        raise SetupError("only one model's answers are kept", field="--against", fix="leave it out, or --answers")
+    file = answers or (ANSWERS if replay else None)
+    try:
+        with answering(engine, model, out, answers=file, replay=replay) as (opened, again, work):
+            others = [
+                ("engine" if other != opened.info.engine else "quantisation", open_engine(other, name))
+                for other, name in pairs
+            ]
+            calibrated = calibrate_for(personas, prompts, opened)
+            warn_uncalibrated(calibrated, model, engine)
+            run = run_stability(
+                opened, prompts, calibrated, chosen, work, seeds=repeats, draws=draws, live=live, only=only or [],
+                against=others, again=again, progress=Progress(quiet=quiet),
+            )  # fmt: skip
+    except MissingRun as error:
+        if blessed is None:
+            raise
+        lacks = lacking(error, blessed)
+        show.gate(lacks, as_json=as_json)
+        raise typer.Exit(lacks.exit_code) from error
     path = result or out / "stability.json"
     write_atomic(path, to_json(run))
     if not as_json and not quiet:
@@ -180,7 +206,7 @@ def bless(
     run: Annotated[Path, typer.Argument(help="A stability run (JSON).", show_default=False)],
     who: Annotated[str, typer.Option(help="Who answers for it.", show_default=False)],
     why: Annotated[str, typer.Option(help="Why it is the new measure.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The baseline's file.")] = CASES.parent / "baselines" / "stability.json",
+    out: Annotated[Path, typer.Option(help="The baseline's file.")] = BASELINES / "stability.json",
 ) -> None:
     """Make a run the measure for those to come, with who, why and what it was made with."""
     from evals.gate import bless as blessed

@@ -21,12 +21,16 @@ from pathlib import Path
 
 from evals.compare import Pair, figure_findings
 from evals.promises import Broken, broken
-from evals.stability.record import Figure, Stability
+from evals.stability.missing import MissingRun
+from evals.stability.record import About, Figure, Stability
 from evals.stability.verdict import EXIT_CODES, Baseline, CellChange, Finding, Gate, Outcome
 from evals.statistics.paired import smallest_share
 from panel.errors import SetupError
 from panel.files import write_atomic
 from panel.inputs import parse_json
+
+#: A run of all cases and probes takes some 10 MB; what is read is also parsed, so there is a limit.
+MAX_BYTES = 64 << 20
 
 
 def run_sha256(run: Stability) -> str:
@@ -50,12 +54,12 @@ def bless(run: Stability, *, who: str, why: str, when: str = "") -> Baseline:
 
 def load_baseline(path: Path) -> Baseline:
     """Raises `SetupError` where the file is missing or is no baseline."""
-    return parse_json(Baseline, path, "baseline")
+    return parse_json(Baseline, path, "baseline", limit=MAX_BYTES)
 
 
 def load_run(path: Path) -> Stability:
     """Raises `SetupError` where the file is missing or is no run."""
-    return parse_json(Stability, path, "stability run")
+    return parse_json(Stability, path, "stability run", limit=MAX_BYTES)
 
 
 def save(path: Path, baseline: Baseline, run_json: str) -> None:
@@ -108,6 +112,37 @@ def judge(run: Stability, baseline: Baseline) -> Gate:
         smallest=smallest,
         notes=tuple(_notes(run, then)),
     )
+
+
+def lacking(error: MissingRun, baseline: Baseline) -> Gate:
+    """What the gate says where a replay lacks answers."""
+    changed = list(_changed(error.about, baseline.run.about)) if error.about is not None else []
+    why = f" {changed[0].capitalize()}." if changed else ""
+    advice = "Run it live to see what it does (make gate-live); keep and bless its answers (make baseline)."
+    # what nobody can look up is told by its rows
+    rows = [f"{one.answers} answers of {one.persona} under {one.probe}" for one in error.missing]
+    return _stopped(
+        "missing answers", f"nothing was compared. {_upper(error.what())}.{why} {advice}", changed[1:] + rows
+    )
+
+
+def _changed(now: About, then: About) -> Iterator[str]:
+    """What a replay can no longer stand on, since the baseline."""
+    for slug, persona in now.personas.items():
+        was = then.personas.get(slug)
+        if was is not None and was.prompt != persona.prompt:
+            yield f"the prompt that the {slug} weighs with has changed since the baseline"
+        elif was is not None and was.text != persona.text:
+            yield f"the file of {slug} has changed since the baseline"
+    if now.prompts_sha256 != then.prompts_sha256:
+        yield "a file of prompts/ has changed since the baseline"
+    for tool, sha256 in now.cases.items():
+        if then.cases.get(tool) != sha256:
+            yield f"the case {tool} is not that of the baseline"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _merely_different(changes: Sequence[CellChange], compared: int) -> str:

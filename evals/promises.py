@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from evals.stability.probes import ROUNDING
 from evals.stability.record import Cell, Stability, Subject, Trial, Who
 
 #: A persona's prose may get shorter, but not by more than this and still be called the same persona.
@@ -27,8 +28,12 @@ class Broken:
 
 def broken(run: Stability, then: Stability | None = None) -> list[Broken]:
     """The promises that `run` breaks: of itself, and beside an earlier run `then`."""
-    found = [*_exact(run), *_threshold(run), *_copies(run), *_calibrations(run)]
-    return found if then is None else [*found, *_seeds(run, then), *_prose(run, then)]
+    found = [*_exact(run), *_threshold(run), *_copies(run), *_calibrations(run), *_priors(run)]
+    return (
+        found
+        if then is None
+        else [*found, *_seeds(run, then), *_prose(run, then), *_examples(run, then), *_foreign(run, then)]
+    )
 
 
 def _exact(run: Stability) -> Iterator[Broken]:
@@ -85,14 +90,19 @@ def _threshold(run: Stability) -> Iterator[Broken]:
 
 
 def _copies(run: Stability) -> Iterator[Broken]:
-    """No persona is another one: their pulls differ somewhere."""
-    pulls = {(s.persona, s.tool): s.pulls for s in run.subjects}
+    """No persona is another one: their pulls differ somewhere, by more than what their calibrations take off."""
+    neutral = {slug: about.calibration.neutral for slug, about in run.about.personas.items()}
+    pulls = {
+        # a piece that was not read pulls nowhere, whoever was to read it
+        (s.persona, s.tool): {id: pull + neutral[s.persona] if pull else 0.0 for id, pull in s.pulls.items()}
+        for s in run.subjects
+    }
     tools = sorted({s.tool for s in run.subjects})
     for one, other in itertools.combinations(run.about.personas, 2):
         rows = [(pulls.get((one, tool), {}), pulls.get((other, tool), {})) for tool in tools]
         said = [value for row, _ in rows for value in row.values()]
         # where nothing pulls, or everything pulls alike, two personas may well say the same
-        if len(set(said)) > 2 and all(a == b for a, b in rows):
+        if len(set(said)) > 2 and all(_alike(a, b) for a, b in rows):
             yield Broken(
                 other,
                 "copy",
@@ -101,6 +111,12 @@ def _copies(run: Stability) -> Iterator[Broken]:
                 f"the {other} is a copy of the {one} (copy): every pull is the same on all {len(tools)} tools, so one "
                 f"of the two adds nothing",
             )
+
+
+def _alike(pulls: Mapping[str, float], others: Mapping[str, float]) -> bool:
+    """Pulls are rounded to 3 decimals before and after; one of exactly nothing was taken off by the rounding."""
+    both = [(pulls[id], others[id]) for id in pulls if id in others and pulls[id] and others[id]]
+    return pulls.keys() == others.keys() and all(abs(a - b) < 0.0015 for a, b in both)
 
 
 def _calibrations(run: Stability) -> Iterator[Broken]:
@@ -114,6 +130,35 @@ def _calibrations(run: Stability) -> Iterator[Broken]:
                 1,
                 f"the {persona} has no calibration for {run.about.model} on {run.about.engine} (calibration), so its "
                 f"p_ship says little; run: review-panel personas calibrate",
+            )
+
+
+def _foreign(run: Stability, then: Stability) -> Iterator[Broken]:
+    """Nor with a calibration that is kept for another model, or for none, where the baseline had its own."""
+    for persona, about in run.about.personas.items():
+        was = then.about.personas.get(persona)
+        if was is not None and was.own and about.calibration.fitted and not about.own:
+            yield Broken(
+                persona,
+                "calibration",
+                1,
+                1,
+                f"the {persona} is judged with the calibration of another model (calibration): it is not the one that "
+                f"is kept for {run.about.model} on {run.about.engine}",
+            )
+
+
+def _priors(run: Stability) -> Iterator[Broken]:
+    """What says nothing pulls nowhere: the prior is taken off."""
+    for persona, mean in run.nothing.items():
+        if abs(mean) > ROUNDING:
+            yield Broken(
+                persona,
+                "prior",
+                1,
+                1,
+                f"the {persona} is pulled by {mean:+.2f} nats by facts that say nothing (prior): they are the measure "
+                f"of zero, and what they pull is not taken off",
             )
 
 
@@ -152,4 +197,32 @@ def _prose(run: Stability, then: Stability) -> Iterator[Broken]:
                 was.voice - about.voice,
                 was.voice,
                 f"the {persona} has lost its prose (prose): {about.voice} words, where the baseline has {was.voice}",
+            )
+
+
+def _examples(run: Stability, then: Stability) -> Iterator[Broken]:
+    """No example's label is turned against what the model makes of its fact: the baseline's label agreed with it.
+
+    A model with an adapter is not shown the examples, so that no verdict would tell.
+    """
+    known = {(one.persona, one.fact): one for one in then.examples}
+    for persona in run.about.personas:
+        own = [one for one in run.examples if one.persona == persona]
+        turned = [
+            (one, was)
+            for one in own
+            if (was := known.get((persona, one.fact))) is not None
+            and one.label != was.label
+            and (was.log_odds > 0) == (was.label == "good")
+        ]
+        if turned:
+            told = "; ".join(
+                f"“{one.fact}” is called {one.label}, and weighed {was.log_odds:+.1f} nats" for one, was in turned
+            )
+            yield Broken(
+                persona,
+                "examples",
+                len(turned),
+                len(own),
+                f"an example of the {persona} is labelled wrong (examples): {told}; the baseline has it the other way",
             )

@@ -26,15 +26,15 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REFUSED = {yaml.AnchorToken: "anchors (&)", yaml.AliasToken: "aliases (*)", yaml.TagToken: "tags (!)"}
 
 
-def read_text(path: Path, what: str) -> str:
-    """The text of an input file of at most `MAX_BYTES` bytes.
+def read_text(path: Path, what: str, *, limit: int = MAX_BYTES) -> str:
+    """The text of an input file of at most `limit` bytes.
 
     Raises:
         SetupError: it is missing, unreadable, too large, or not UTF-8 text.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise SetupError(f"there is no such {what}", path=path, fix=_similar(path)) from error
     except IsADirectoryError as error:
@@ -43,14 +43,14 @@ def read_text(path: Path, what: str) -> str:
         raise SetupError(
             f"the {what} cannot be read ({error.strerror})", path=path, fix="check the path and its permissions"
         ) from error
-    return decode(data, path, what)
+    return decode(data, path, what, limit)
 
 
-def decode(data: bytes, path: Path, what: str) -> str:
+def decode(data: bytes, path: Path, what: str, limit: int = MAX_BYTES) -> str:
     """The text of an input file's `data`; `path` is what messages call it. Raises `SetupError` as `read_text`."""
-    if len(data) > MAX_BYTES:
+    if len(data) > limit:
         raise SetupError(
-            f"the {what} is larger than {MAX_BYTES >> 20} MiB", path=path, fix="keep evidence to one sentence each"
+            f"the {what} is larger than {limit >> 20} MiB", path=path, fix="keep evidence to one sentence each"
         )
     try:
         text = data.decode("utf-8-sig")
@@ -215,7 +215,7 @@ def _similar(path: Path) -> str:
     return f"did you mean {path.parent / close[0]}?" if close else "check the path"
 
 
-def parse_json(model: type[Model], path: Path, what: str) -> Model:
+def parse_json(model: type[Model], path: Path, what: str, *, limit: int = MAX_BYTES) -> Model:
     """Read and validate a JSON file that this project wrote.
 
     Raises:
@@ -223,7 +223,7 @@ def parse_json(model: type[Model], path: Path, what: str) -> Model:
     """
     import json
 
-    text = read_text(path, what)
+    text = read_text(path, what, limit=limit)
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

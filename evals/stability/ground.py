@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.bank import Bank
+from evals.stability.changes import fact
 from evals.stability.identity import case_sha256
 from evals.stability.prober import Prober, as_written
-from evals.stability.record import Subject, Verdict
+from evals.stability.record import Labelled, Subject, Verdict
+from panel.errors import MissingAnswers
 from panel.files import write_atomic
 from panel.gold import Case
 from panel.personas import persona_sha256
 from panel.prompts import Prompts
-from panel.records import Persona, PersonaSlug
+from panel.records import Calibration, Persona, PersonaSlug
 from panel.requests import Engine
+from panel.weigh import CONTENT_FREE
 
 
 class Progress:
@@ -50,13 +53,15 @@ class Progress:
 
 @dataclass
 class Ground:
-    """`out` keeps the answers of this code, model and personas; a stopped run goes on from there."""
+    """`out` keeps the answers of this code, model and personas; a stopped run goes on from there. `again` gives the
+    engine for a rerun by its name; only an engine that keeps its answers needs one of its own for that."""
 
     engine: Engine
     prompts: Prompts
     personas: Sequence[Persona]
     cases: Sequence[Case]
     out: Path
+    again: Callable[[str], Engine] | None = None
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     _prober: Prober | None = None
     _loading: tuple[tuple[str, int], int] = (("", 0), 0)
@@ -77,6 +82,10 @@ class Ground:
         self.progress.advance(done - so_far if (persona, of) == last and done > so_far else done)
         self._loading = ((persona, of), done) if done < of else (("", 0), 0)
 
+    def rerun(self, label: str) -> Engine:
+        """The engine, for asking what was asked before."""
+        return self.engine if self.again is None else self.again(label)
+
     @property
     def prober(self) -> Prober:
         """The panel as it is, from one bank."""
@@ -85,8 +94,13 @@ class Ground:
         return self._prober
 
     def subjects(self) -> dict[tuple[str, PersonaSlug], Subject]:
-        """The verdict of each persona on each tool as it is written, as a review comes to it."""
+        """The verdict of each persona on each tool as it is written, as a review comes to it.
+
+        Raises:
+            MissingAnswers: the engine is a replay, and lacks answers; all tools were tried.
+        """
         found = {}
+        lacking: list[MissingAnswers] = []
         path = self.out / "subjects.json"
         kept: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         self.progress.begin("verdicts as written", len(self.cases) * len(self.personas))
@@ -96,7 +110,11 @@ class Ground:
                 slug = case.dossier.slug
                 key = f"{slug}/{case_sha256(case)}/{persona.slug}/{persona_sha256(persona)}/{self.prompts.sha256}"
                 if key not in kept:
-                    decision, p_ship, pulls = as_written(self.engine, self.prompts, persona, case.dossier)
+                    try:
+                        decision, p_ship, pulls = as_written(self.engine, self.prompts, persona, case.dossier)
+                    except MissingAnswers as error:
+                        lacking.append(error)
+                        continue
                     kept[key] = {
                         "decision": decision,
                         "p_ship": p_ship,
@@ -110,7 +128,29 @@ class Ground:
             if fresh:
                 write_atomic(path, json.dumps(kept) + "\n")
         self.progress.end()
+        if lacking:
+            raise MissingAnswers.together(lacking)
         return found
+
+    def examples(self) -> list[Labelled]:
+        """What the personas' own examples are worth to them; also where the model is not shown any."""
+        said = {p.slug: [fact("capability", example.fact) for example in p.examples] for p in self.personas}
+        bank = self.prober.bank
+        bank.load(item for items in said.values() for item in items)
+        return [
+            Labelled(persona=p.slug, fact=example.fact, label=example.label, log_odds=pull.log_odds)
+            for p in self.personas
+            for example, pull in zip(p.examples, bank.pulls(p, said[p.slug]), strict=True)
+        ]
+
+    def nothing(self) -> dict[PersonaSlug, float]:
+        """What the facts that say nothing pull on average, before calibration: they are the measure of zero."""
+        facts = [fact("capability", text) for text in CONTENT_FREE]
+        bank = self.prober.bank
+        bank.load(facts)
+        plain = [p.model_copy(update={"calibration": Calibration()}) for p in self.personas]
+        means = {p.slug: sum(pull.log_odds for pull in bank.pulls(p, facts)) / len(facts) for p in plain}
+        return {slug: round(mean, 3) + 0.0 for slug, mean in means.items()}
 
 
 Answer = tuple[Verdict, float | None]

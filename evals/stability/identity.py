@@ -18,6 +18,7 @@ from panel.personas import persona_sha256
 from panel.prompts import Prompts
 from panel.records import Persona
 from panel.requests import Engine
+from panel.run import calibrate_for
 from panel.weigh import WEIGHING, weigh_prompt
 
 
@@ -29,6 +30,7 @@ def about(
     settings: Mapping[str, str],
 ) -> About:
     info = engine.info
+    known = {persona.slug: persona.calibration for persona in calibrate_for(personas, prompts, engine)}
     tuned = bool(info.adapter_sha256)
     return About(
         model=info.model,
@@ -43,6 +45,7 @@ def about(
                 sha256=persona_sha256(persona),
                 voice=len(persona.voice.split()),
                 calibration=persona.calibration,
+                own=persona.calibration.fitted and persona.calibration == known[persona.slug],
                 prompt=weigh_prompt(prompts, persona, "capability", "?", tuned=tuned),
                 text=persona_text(persona),
             )

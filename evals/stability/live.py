@@ -103,7 +103,7 @@ def _reviews(
         dossiers,
         personas,
         ground.prompts,
-        ground.engine,
+        ground.rerun(folder) if folder == "again" else ground.engine,
         out=ground.out / "live" / folder,
         seed=seed,
         on_event=lambda event: told(event.what),

@@ -20,6 +20,7 @@ class Prober:
 
     def __init__(self, bank: Bank, personas: Sequence[Persona], cases: Sequence[Case]) -> None:
         self.bank, self.personas, self.cases = bank, personas, cases
+        self._read: dict[str, str] = {}  # a fact as it is screened: the same few stand in thousands of dossiers
         bank.load(item for case in cases for item in case.dossier.evidence)
 
     def p_ship(self, persona: Persona, evidence: Sequence[Evidence]) -> float:
@@ -28,8 +29,13 @@ class Prober:
     def judge(self, persona: Persona, evidence: Sequence[Evidence]) -> tuple[Decision, float]:
         numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(evidence, 1)]
         pulls = self.bank.pulls(persona, numbered)
-        read = [item.model_copy(update={"text": screen(item.text).fact}) for item in numbered]
+        read = [item.model_copy(update={"text": self._screened(item.text)}) for item in numbered]
         return decide(persona, [item for item in read if item.text], pulls)
+
+    def _screened(self, text: str) -> str:
+        if text not in self._read:
+            self._read[text] = screen(text).fact
+        return self._read[text]
 
     def variants(self, change: Change) -> Iterator[tuple[Persona, Case, Variant]]:
         """Every variant of every case, with each persona that it concerns; what is new in them is weighed first."""
@@ -45,6 +51,6 @@ def as_written(
     engine: Engine, prompts: Prompts, persona: Persona, dossier: Dossier
 ) -> tuple[Decision, float, list[Pull]]:
     """The verdict as a review comes to it: the evidence weighed together, in its order, and decided on."""
-    pulls = weigh(engine, prompts, persona, dossier.evidence)
+    pulls = weigh(engine, prompts, persona, dossier.evidence, tool=dossier.slug)
     decision, p_ship = decide(persona, readable(dossier).evidence, pulls)
     return decision, p_ship, pulls

@@ -176,7 +176,11 @@ def _promise(name: str, title: str) -> Probe:
 
 def _rerun(seeds: int) -> Callable[[Ground], list[Again]]:
     def again(ground: Ground) -> list[Again]:
-        return [Again(f"seed {k}", ground.bank(f"seed {k}"), ground.personas, shuffle=k) for k in range(seeds)]
+        found = []
+        for k in range(seeds):
+            bank = ground.bank(f"seed {k}", engine=ground.rerun(f"seed {k}"))
+            found.append(Again(f"seed {k}", bank, ground.personas, shuffle=k))
+        return found
 
     return again
 

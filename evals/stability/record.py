@@ -8,6 +8,8 @@ change that the probe made. There is no clock in here, so that the same answers 
     ├── probes      what was done to the dossiers, personas or engine, and what should come of it
     ├── subjects    tool × persona: the verdict as written, gold, pulls
     ├── cells       tool × persona × probe: the trials (a strip ✓✓✗✓✓)
+    ├── examples    the personas' own examples: label and pull
+    ├── nothing     what facts that say nothing pull on average, before calibration (nats)
     └── figures     by probe and persona; agreement; personas against gold
 """
 
@@ -50,11 +52,13 @@ class Figure(Record):
 
 class PersonaAbout(Record):
     """A persona as it was judged. `prompt` is what the model reads to weigh, with "?" for the fact; `text` all that
-    the persona's file says, for people who want to see what changed; `voice` counts the words of its prose."""
+    the persona's file says, for people who want to see what changed; `voice` counts the words of its prose; `own` is
+    whether the calibration is the one that is kept for this model, engine and prompt."""
 
     sha256: str
     voice: int = 0
     calibration: Calibration
+    own: bool = False
     prompt: str
     text: str
 
@@ -103,6 +107,15 @@ class Subject(Record):
     decision: Verdict
     p_ship: float | None
     pulls: dict[str, float] = {}
+
+
+class Labelled(Record):
+    """An example of a persona's file: what its label says, and how far the fact pulls that persona (nats)."""
+
+    persona: PersonaSlug
+    fact: str
+    label: Literal["good", "bad"]
+    log_odds: float
 
 
 class Edit(Record):
@@ -248,4 +261,6 @@ class Stability(Record):
     probes: tuple[Probe, ...]
     subjects: tuple[Subject, ...]
     cells: tuple[Cell, ...]
+    examples: tuple[Labelled, ...] = ()
+    nothing: dict[PersonaSlug, float] = {}
     figures: Figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from evals.stability.ground import Ground, Progress, Subjects
 from evals.stability.identity import about as identity
 from evals.stability.identity import code_sha256
 from evals.stability.live import LivePlan, live_plans
+from evals.stability.missing import Lacking
 from evals.stability.probes import Found, Plan, plans, unavailable
 from evals.stability.record import About, Cell, Probe, Stability, Subject, Trial
 from evals.statistics.flips import against_mode
@@ -37,6 +38,7 @@ def run_stability(
     live: int = 0,
     only: Sequence[str] = (),
     against: Sequence[tuple[str, Engine]] = (),
+    again: Callable[[str], Engine] | None = None,
     progress: Progress | None = None,
 ) -> Stability:
     """
@@ -46,16 +48,18 @@ def run_stability(
         draws: orders and paddings per tool.
         live: how many of the cases are also reviewed as a whole, with agents and drafts.
         only: names of probes; all of them where none is named.
+        again: the engine for a rerun, by its name; needed where `engine` keeps its answers.
 
     Raises:
         SetupError: there is no such probe, or there are no cases.
         EngineError: the engine failed.
+        MissingRun: the engine is a replay, and lacks answers.
     """
     if not cases:
         raise SetupError("there are no cases", field="--cases", fix="name a tool of evals/cases")
     info = engine.info
     key = hashlib.sha256(json.dumps([asdict(info), code_sha256()]).encode()).hexdigest()[:16]
-    ground = Ground(engine, prompts, personas, cases, out / key, progress or Progress(quiet=True))
+    ground = Ground(engine, prompts, personas, cases, out / key, again, progress or Progress(quiet=True))
     frozen = plans(engine, seeds=seeds, draws=draws, against=against)
     whole = live_plans(seeds) if live else []
     missing = unavailable([name for name, _ in against])
@@ -67,29 +71,51 @@ def run_stability(
         frozen = [plan for plan in frozen if plan.probe.name in only]
         whole = [plan for plan in whole if plan.probe.name in only]
         missing = []
-    subjects = ground.subjects()
-    cells = _frozen_cells(ground, frozen, subjects) + _live_cells(ground, whole, subjects, cases[:live])
+    made_with = identity(engine, prompts, personas, cases, {"seeds": str(seeds), "draws": str(draws)})
+    lacking = Lacking()
+    subjects: Subjects = {}
+    with lacking.under("gold"):
+        subjects = ground.subjects()
+    _load(ground, frozen, lacking)
+    live_cells = _live_cells(ground, whole, subjects, cases[:live], lacking) if subjects else []
+    with lacking.under("examples"):
+        more: dict[str, object] = {"examples": ground.examples(), "nothing": ground.nothing()}
+    lacking.check(made_with)
+    cells = _frozen_cells(ground, frozen, subjects) + live_cells
     probes = [*(plan.probe for plan in frozen), *(plan.probe for plan in whole), *missing]
-    settings = {"seeds": str(seeds), "draws": str(draws)}
     ordered = sorted(subjects.values(), key=lambda s: (s.tool, s.persona))
-    return assemble(identity(engine, prompts, personas, cases, settings), probes, ordered, cells)
+    return assemble(made_with, probes, ordered, cells, **more)
 
 
-def assemble(about: About, probes: Sequence[Probe], subjects: Sequence[Subject], cells: Sequence[Cell]) -> Stability:
-    """A record with its figures, in an order that does not depend on that of the cases."""
+def assemble(
+    about: About,
+    probes: Sequence[Probe],
+    subjects: Sequence[Subject],
+    cells: Sequence[Cell],
+    **more: object,
+) -> Stability:
+    """A record with its figures, in an order that does not depend on that of the cases; `more` are fields of it."""
     rank = {probe.name: n for n, probe in enumerate(probes)}
     sorted_cells = sorted(cells, key=lambda c: (rank[c.probe], c.tool, c.persona))
     found = figures(probes, subjects, sorted_cells)
     told = {"about": about, "probes": tuple(probes), "subjects": tuple(subjects), "cells": tuple(sorted_cells)}
-    return Stability.model_validate({**told, "figures": found})
+    return Stability.model_validate({**told, **more, "figures": found})
+
+
+def _load(ground: Ground, frozen: Sequence[Plan], lacking: Lacking) -> None:
+    """Weigh whatever the probes need."""
+    needs = []
+    for plan in frozen:
+        with lacking.under(plan.probe.name):
+            needs += [(plan.probe.name, *need) for need in plan.needs(ground)]
+    ground.progress.begin("weighing", sum(bank.missing(evidence) for _, bank, evidence in needs))
+    for name, bank, evidence in needs:
+        with lacking.under(name):
+            bank.load(evidence)
+    ground.progress.end()
 
 
 def _frozen_cells(ground: Ground, frozen: Sequence[Plan], subjects: Subjects) -> list[Cell]:
-    needs = [need for plan in frozen for need in plan.needs(ground)]
-    ground.progress.begin("weighing", sum(bank.missing(evidence) for bank, evidence in needs))
-    for bank, evidence in needs:
-        bank.load(evidence)
-    ground.progress.end()
     ground.progress.begin("probes", len(frozen))
     cells = []
     for plan in frozen:
@@ -99,11 +125,14 @@ def _frozen_cells(ground: Ground, frozen: Sequence[Plan], subjects: Subjects) ->
     return cells
 
 
-def _live_cells(ground: Ground, whole: Sequence[LivePlan], subjects: Subjects, cases: Sequence[Case]) -> list[Cell]:
+def _live_cells(
+    ground: Ground, whole: Sequence[LivePlan], subjects: Subjects, cases: Sequence[Case], lacking: Lacking
+) -> list[Cell]:
     ground.progress.begin("reviews", sum(plan.reviews(cases, len(ground.personas)) for plan in whole))
     cells = []
     for plan in whole:
-        cells += _cells(plan.probe, plan.trials(ground, subjects, cases))
+        with lacking.under(plan.probe.name):
+            cells += _cells(plan.probe, plan.trials(ground, subjects, cases))
     ground.progress.end()
     return cells
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from evals.stability.record import Figure, Record, Stability, Verdict, Who
 
-Outcome = Literal["pass", "regress", "inconclusive", "unreliable baseline", "not comparable"]
+Outcome = Literal["pass", "regress", "inconclusive", "unreliable baseline", "not comparable", "missing answers"]
 #: 2 is for set-up errors, as everywhere.
 EXIT_CODES: dict[Outcome, int] = {
     "pass": 0,
@@ -16,6 +16,7 @@ EXIT_CODES: dict[Outcome, int] = {
     "inconclusive": 3,
     "unreliable baseline": 4,
     "not comparable": 5,
+    "missing answers": 6,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -155,6 +156,8 @@ def _templates(prompts: Prompts) -> Any:
     from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 
     source = (prompts.folder / "system.j2").read_text(encoding="utf-8")
+    # smolagents renders it with other settings than `Prompts`: the line that a comment stood on would stay
+    source = re.sub(r"\{#.*?#\}\n?", "", source, flags=re.DOTALL)
     return {**EMPTY_PROMPT_TEMPLATES, "system_prompt": source}
 
 

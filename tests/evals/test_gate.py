@@ -13,6 +13,7 @@ import yaml
 
 from evals import gate
 from evals.gate import bless, judge
+from evals.promises import broken
 from evals.stability import changes
 from evals.stability.record import Cell, Stability, Subject, Trial
 from evals.stability.run import run_stability, to_json
@@ -31,6 +32,7 @@ from tests.evals.world import engine, judged, plant, world, write_probes
 
 PATCH = pytest.MonkeyPatch
 FIRST_WEIGHS_MORE = ("size = min(", "size = (1.5 if item.id == 'E1' else 1) * min(")
+FEW = ["order", "rewording", "severe"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_1_prose_emptied(tmp_path: Path, cases: list[Case], blessed: Baseline) -
 
 def test_2_labels_swapped(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     plant(monkeypatch, "panel.weigh", 'LABELS = (" good", " bad")', 'LABELS = (" bad", " good")')
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     for persona in ("builder", "competitor-analyst", "futurist", "business-buyer"):
         assert names(said, persona=persona, probe="gold")
@@ -100,7 +102,7 @@ def test_2_labels_swapped(tmp_path: Path, cases: list[Case], blessed: Baseline, 
 def test_3_an_example_made_wrong(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     first, *rest = alike()[0].examples
     wrong = first.model_copy(update={"label": "bad" if first.label == "good" else "good"})
-    said = judge(judged(tmp_path, cases, personas=with_persona("builder", examples=(wrong, *rest))), blessed)
+    said = judge(judged(tmp_path, cases, personas=with_persona("builder", examples=(wrong, *rest)), only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert names(said, persona="builder", probe="gold") or names(said, persona="builder", probe="brier")
     assert "the file of builder is not that of the baseline" in said.notes
@@ -109,7 +111,7 @@ def test_3_an_example_made_wrong(tmp_path: Path, cases: list[Case], blessed: Bas
 
 def test_4_the_prior_dropped(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     plant(monkeypatch, "panel.weigh", "next(values) - prior - persona", "next(values) - persona")
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert any(names(said, persona=persona.slug, probe="brier") for persona in alike())
 
@@ -133,19 +135,21 @@ def test_7_another_quantisation(tmp_path: Path, cases: list[Case], blessed: Base
 def test_8_the_calibration_of_another_model(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     """Its numbers under this model's key, and no calibration at all."""
     other = Calibration(fitted=True, neutral=-0.3, deadband=0, intercept=3.5, strengths=1, weaknesses=1)
-    said = judge(judged(tmp_path / "1", cases, personas=with_persona("business-buyer", calibration=other)), blessed)
+    said = judge(
+        judged(tmp_path / "1", cases, personas=with_persona("business-buyer", calibration=other), only=FEW), blessed
+    )
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert names(said, persona="business-buyer", probe="gold") or names(said, persona="business-buyer", probe="brier")
     assert "the calibration of business-buyer is not that of the baseline" in said.notes
     none = with_persona("business-buyer", calibration=Calibration())
-    said = judge(judged(tmp_path / "2", cases, personas=none), blessed)
+    said = judge(judged(tmp_path / "2", cases, personas=none, only=FEW), blessed)
     assert names(said, persona="business-buyer", probe="calibration")
 
 
 def test_9_evidence_truncated(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     """Facts are cut before they say whether anything works."""
     plant(monkeypatch, "panel.weigh", "fact=fact)\n\n\ndef weighing_of", "fact=fact[:16])\n\n\ndef weighing_of")
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert any(f.probe in ("gold", "brier") and f.counts == "regress" for f in said.findings)
     assert any(names(said, persona=persona.slug, probe="gold") for persona in alike())
@@ -162,7 +166,7 @@ def test_11_one_persona_copied_over_another(tmp_path: Path, cases: list[Case], b
 
 def test_12_the_threshold_moved(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
     plant(monkeypatch, "panel.decide", "p_ship >= 0.5", "p_ship >= 0.7")
-    said = judge(judged(tmp_path, cases), blessed)
+    said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
     assert any(names(said, persona=persona.slug, probe="threshold") for persona in alike())
 
@@ -225,25 +229,23 @@ def test_5_the_grammar_off_and_10_the_seed_ignored(live: Callable[..., Stability
 
 # --------------------------------------------------------------------------------------------------- no wolf is cried
 
-FEW = ["order", "rewording", "severe"]
 
-
-def test_fifty_reruns_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
+def test_reruns_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     few = cases[::4]
     texts = set()
-    for n in range(50):
+    for n in range(3):
         run = judged(tmp_path / str(n), few, only=FEW)
         texts.add(to_json(run))
         assert judge(run, blessed).exit_code == 0
     assert len(texts) == 1  # to the last byte
 
 
-def test_fifty_harmless_edits_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
+def test_harmless_edits_raise_no_alarm(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
     """Cases in another order, in renamed folders, in YAML of another layout with comments; personas likewise."""
     few = cases[::4]
     calibration = alike()[0].calibration
     lens = alike()[0].lens
-    for n in range(50):
+    for n in range(4):
         rng = random.Random(n)  # noqa: S311
         home = tmp_path / str(n)
         root = write_cases(home, train=[], dev=few, test=[])
@@ -268,11 +270,9 @@ def test_fifty_harmless_edits_raise_no_alarm(tmp_path: Path, cases: list[Case], 
         shutil.rmtree(home)
 
 
-def test_two_runs_that_are_equally_right_are_merely_different(
-    tmp_path: Path, cases: list[Case], blessed: Baseline
-) -> None:
+def test_two_runs_that_are_equally_right_are_merely_different(blessed: Baseline) -> None:
     """One verdict lost and one gained, of the same persona, and no probe that holds less often."""
-    run = judged(tmp_path, cases)
+    run = blessed.run
     one, other = [s for s in run.subjects if s.persona == "builder" and s.decision == s.gold == "ship"][:2]
     said = judge(turned(run, [one]), bless(turned(blessed.run, [other]), who="A. Editor", why="to compare"))
     assert (said.outcome, said.exit_code) == ("pass", 0)
@@ -290,9 +290,9 @@ def turned(run: Stability, subjects: Sequence[Subject]) -> Stability:
     return run.model_copy(update={"subjects": changed})
 
 
-def test_a_loss_that_may_be_chance_is_inconclusive(tmp_path: Path, cases: list[Case], blessed: Baseline) -> None:
+def test_a_loss_that_may_be_chance_is_inconclusive(blessed: Baseline) -> None:
     """Two verdicts of twenty: 2 · 0.5² is far from 0.05."""
-    run = judged(tmp_path, cases)
+    run = blessed.run
     lost = [s for s in run.subjects if s.persona == "builder" and s.decision == s.gold][:2]
     said = judge(turned(run, lost), blessed)
     assert (said.outcome, said.exit_code) == ("inconclusive", 3)
@@ -350,3 +350,37 @@ def test_unscored_trials_are_no_measure(blessed: Baseline) -> None:
     cell = Cell(tool="tool-00", persona="builder", probe="hype", trials=(trial,))
     run = blessed.run.model_copy(update={"cells": (*blessed.run.cells, cell)})
     assert gate.unreliable(run) == ["1 of its trials are unscored"]
+
+
+def test_an_example_may_be_corrected_but_not_turned(blessed: Baseline) -> None:
+    """A label that went against the model's own weighing may be turned; one that agreed with it may not."""
+    builder = next(one for one in blessed.run.examples if one.persona == "builder")
+    turned = builder.model_copy(update={"label": "bad" if builder.label == "good" else "good"})
+
+    def runs(log_odds: float) -> tuple[Stability, Stability]:
+        then = blessed.run.model_copy(update={"examples": (builder.model_copy(update={"log_odds": log_odds}),)})
+        return blessed.run.model_copy(update={"examples": (turned,)}), then
+
+    sign = 1 if builder.label == "good" else -1
+    assert [one.probe for one in broken(*runs(1.2 * sign))] == ["examples"]
+    assert broken(*runs(-1.2 * sign)) == []
+
+
+def test_a_calibration_that_is_not_the_models_own_is_named(blessed: Baseline) -> None:
+    def run(*, own: bool, fitted: bool = True) -> Stability:
+        about = blessed.run.about.personas["futurist"]
+        calibration = about.calibration.model_copy(update={"fitted": fitted})
+        changed = about.model_copy(update={"own": own, "calibration": calibration})
+        personas = {**blessed.run.about.personas, "futurist": changed}
+        return blessed.run.model_copy(update={"about": blessed.run.about.model_copy(update={"personas": personas})})
+
+    (one,) = broken(run(own=False), run(own=True))
+    assert (one.persona, one.probe) == ("futurist", "calibration")
+    assert broken(run(own=True), run(own=True)) == broken(run(own=False), run(own=False)) == []
+
+
+def test_what_says_nothing_pulls_nowhere(blessed: Baseline) -> None:
+    assert set(blessed.run.nothing.values()) == {0.0}
+    (one,) = broken(blessed.run.model_copy(update={"nothing": {"builder": 0.31, "futurist": 0.001}}))
+    assert (one.persona, one.probe) == ("builder", "prior")
+    assert "+0.31 nats" in one.sentence

@@ -72,14 +72,14 @@ def test_the_bootstrap_of_two_by_hand() -> None:
 
 
 def test_the_bootstrap_holds_the_truth_as_often_as_it_says() -> None:
-    """300 samples of 30 from a skew distribution of mean 1 (exponential): the percentile interval is known to be a
+    """100 samples of 30 from a skew distribution of mean 1 (exponential): the percentile interval is known to be a
     little short there, at nine in ten; a 90% interval would hold it in 84% of the same samples, a 99% one in 98%."""
     rng = np.random.default_rng(12)
     held = []
-    for _ in range(300):
+    for _ in range(100):
         found = bootstrap(rng.exponential(1.0, 30).tolist(), mean)
         held.append(found.low <= 1.0 <= found.high)
-    assert 0.88 <= mean(held) <= 0.97
+    assert 0.85 <= mean(held) <= 0.98
 
 
 def test_what_belongs_together_is_drawn_together() -> None:

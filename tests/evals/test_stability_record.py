@@ -36,7 +36,7 @@ def test_a_strip_has_one_mark_for_each_trial() -> None:
 
 
 def test_every_outcome_has_an_exit_code_of_its_own_and_none_that_of_set_up_errors() -> None:
-    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES) == 5
+    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES) == 6
     assert 2 not in EXIT_CODES.values()
     assert EXIT_CODES["pass"] == 0
     assert isinstance(example_gate(), Gate)

@@ -142,15 +142,15 @@ def test_resamples_use_the_formula_of_the_library() -> None:
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 def test_a_panel_of_known_correlation_is_recovered(rho: float) -> None:
-    """4,000 tools. Half of all are ships, so alpha is 1 − (1 − agreement) / ½, and agreement ½ + asin(ρ)/π."""
-    table = coverage.panel(np.random.default_rng(7), 4000, rho)
+    """1,000 tools. Half of all are ships, so alpha is 1 − (1 − agreement) / ½, and agreement ½ + asin(ρ)/π."""
+    table = coverage.panel(np.random.default_rng(7), 1000, rho)
     units = [list(row) for row in table > 0]
     agreeing = 0.5 + math.asin(rho) / math.pi
-    assert agreement.raw_agreement(units).value == pytest.approx(agreeing, abs=0.02)
-    assert agreement.alpha(units).value == pytest.approx(1 - (1 - agreeing) / 0.5, abs=0.04)
+    assert agreement.raw_agreement(units).value == pytest.approx(agreeing, abs=0.03)
+    assert agreement.alpha(units).value == pytest.approx(1 - (1 - agreeing) / 0.5, abs=0.06)
     found = agreement.correlation(table)
-    assert found.value == pytest.approx(rho, abs=0.03)
-    assert agreement.effective_votes(4, found).value == pytest.approx(4 / (1 + 3 * rho), abs=0.15)
+    assert found.value == pytest.approx(rho, abs=0.05)
+    assert agreement.effective_votes(4, found).value == pytest.approx(4 / (1 + 3 * rho), abs=0.25)
 
 
 def test_votes_of_judges_who_never_agree_are_at_most_their_number() -> None:
@@ -217,13 +217,13 @@ def test_the_mean_of_clusters_by_hand() -> None:
 
 @pytest.mark.parametrize("name", coverage.INTERVALS)
 def test_intervals_hold_the_truth_as_often_as_they_say(name: str) -> None:
-    """100 simulations of each: if 95% hold the truth, 88 or more of 100 do with a chance of 99.5%."""
-    assert 0.88 <= coverage.covered(coverage.INTERVALS[name], 100, seed=1) <= 1.0
+    """30 simulations of each: if 95% hold the truth, 25 or more of 30 do with a chance of 99.7%."""
+    assert 0.83 <= coverage.covered(coverage.INTERVALS[name], 30, seed=1) <= 1.0
 
 
 @pytest.mark.parametrize("name", coverage.TESTS)
 def test_tests_cry_wolf_no_more_often_than_they_say(name: str) -> None:
-    """100 simulations: at 5%, more than 12 have a chance of 0.15%; at 80%, 68 to 91 have one of 99.5%."""
+    """40 simulations: at 5%, more than 6 have a chance of 0.3%; at 80%, 25 to 38 have one of 99%."""
     once, should = coverage.TESTS[name]
-    share = coverage.rejected(once, 100, seed=2)
-    assert 0.68 <= share <= 0.91 if should == "80%" else share <= 0.12
+    share = coverage.rejected(once, 40, seed=2)
+    assert 0.62 <= share <= 0.96 if should == "80%" else share <= 0.16

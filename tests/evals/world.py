@@ -8,16 +8,14 @@ place of evals/probes.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
-import sys
-import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from evals.planting import substitutes
 from evals.stability.record import Stability
 from evals.stability.run import run_stability
 from panel.engines.scripted import ScriptedEngine
@@ -46,7 +44,9 @@ def world(count: int = 20) -> list[Case]:
             2: [f"pleases {who}"] * 4 + ["works well"],
             3: ["works well", "works well", "often fails", "often fails", f"pleases {who}"],
         }[n // 4 % 4]
-        cases.append(tool(f"tool-{n:02d}", *(f"of lot {n} and sort {k} {said}" for k, said in enumerate(words))))
+        # the last fact speaks of the tool by its name
+        said = [f"of {'lot' if k < 4 else 'Tool'}-{n:02d} and sort {k} {what}" for k, what in enumerate(words)]
+        cases.append(tool(f"tool-{n:02d}", *said))
     return cases
 
 
@@ -139,20 +139,5 @@ def judged(
 
 def plant(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> None:
     """Put `new` in the place of `old` in the source of a module of the panel, wherever its functions are in use."""
-    original = importlib.import_module(module)
-    source = Path(str(original.__file__)).read_text(encoding="utf-8")
-    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module}"
-    changed = types.ModuleType(module)
-    changed.__file__ = original.__file__
-    # the module must be known by its name while its dataclasses and protocols are made
-    exec(compile(source.replace(old, new), str(original.__file__), "exec"), changed.__dict__)  # noqa: S102
-    for name, user in list(sys.modules.items()):
-        if name.split(".")[0] not in ("panel", "evals"):
-            continue
-        for key, value in list(vars(user).items()):
-            if (
-                isinstance(value, types.FunctionType)
-                and value.__module__ == module
-                and hasattr(changed, value.__name__)
-            ):
-                monkeypatch.setattr(user, key, getattr(changed, value.__name__))
+    for user, key, function in list(substitutes(module, old, new)):
+        monkeypatch.setattr(user, key, function)

@@ -19,6 +19,7 @@ from panel.prompts import Prompts
 from panel.records import BEAT_NAMES, Calibration, Dossier, Evidence, Persona
 from panel.requests import GenerateRequest, ScoreRequest
 from panel.reviewer import Reviewed, run_review
+from panel.reviewer.agent import _templates
 from panel.reviewer.desk import MAX_STEPS, TRIES
 from panel.weigh import CONTENT_FREE
 from tests import scripted as script
@@ -523,3 +524,11 @@ def test_a_template_that_lacks_a_value_is_the_set_up_and_no_reviewer(
     path.write_text(path.read_text(encoding="utf-8") + "{{ nowhere }}", encoding="utf-8")
     with pytest.raises(SetupError, match="'nowhere' is undefined"):
         review(prompts=Prompts(folder))
+
+
+def test_a_comment_in_the_system_prompt_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "prompts"
+    shutil.copytree(asset_folder("prompts"), folder)
+    path = folder / "system.j2"
+    path.write_text(f"{{# a note\n   for people #}}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert _templates(Prompts(folder))["system_prompt"] == _templates(Prompts())["system_prompt"]
