@@ -32,12 +32,15 @@ class MissingRun(SetupError):
         """One sentence: whose answers are missing, under which probes."""
         if not self.missing:
             return f"nothing can be replayed: {self.why}"
-        total = sum(one.answers for one in self.missing)
+        # several probes may lack the same ones
+        most: dict[str, int] = {}
+        for one in self.missing:
+            most[one.persona] = max(one.answers, most.get(one.persona, 0))
         personas = list(dict.fromkeys(one.persona for one in self.missing))
         probes = list(dict.fromkeys(one.probe for one in self.missing))
         few = ", ".join(probes[:4]) + (f" and {len(probes) - 4} more" if len(probes) > 4 else "")
         return (
-            f"{total} answers of {_and(personas)} are not among the kept ones (under {few})"
+            f"at least {sum(most.values())} answers of {_and(personas)} are not among the kept ones (under {few})"
             f"{': ' + self.why if self.why else ''}"
         )
 

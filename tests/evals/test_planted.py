@@ -11,7 +11,7 @@ import panel.engines
 from evals import harmless, planted
 from evals.gate import bless
 from evals.planting import planted as planting
-from evals.stability import changes
+from evals.stability import changes, identity
 from evals.stability import prober as user
 from evals.stability.kept import Kept, recording, replaying
 from evals.stability.run import run_stability
@@ -45,7 +45,7 @@ def probes(tmp_path: Path, cases: list[Case], monkeypatch: pytest.MonkeyPatch) -
     by = engine()
     monkeypatch.setattr(changes, "PROBES", write_probes(tmp_path / "probes", cases))
     monkeypatch.setattr(panel.engines, "find_engine", lambda name, model: (Identity(by.info, {}), lambda: by))
-    for module in (planted, harmless):
+    for module in (planted, harmless, identity):
         monkeypatch.setattr(module, "calibrate_for", same_lens)
 
 
