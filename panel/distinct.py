@@ -14,8 +14,8 @@ from panel.records import Beat, Dossier, Persona, Review
 from panel.requests import Engine
 from panel.screen import readable
 
-#: Passes: two who both write a beat again can come upon the same words once more.
-PASSES = 2
+#: Passes: two who both write a beat again can come upon the same words once more, or find none that pass the checks.
+PASSES = 4
 #: Runs what it is given side by side on one engine, and returns when all of it is done.
 Together = Callable[[Sequence[Callable[[Engine], None]]], None]
 
@@ -32,12 +32,12 @@ def distinct(
     """
     found = [list(reviews) for _, reviews in tools]
     dossiers = [readable(dossier) for dossier, _ in tools]
-    for _ in range(PASSES):
+    for attempt in range(PASSES):
         tasks: list[Callable[[Engine], None]] = []
         for dossier, reviews in zip(dossiers, found, strict=True):
             for index, (again, taken) in enumerate(_repeated(dossier, reviews, personas)):
                 if again:
-                    tasks.append(_task(prompts, personas, dossier, reviews, index, again, taken))
+                    tasks.append(_task(prompts, personas, dossier, reviews, index, again, taken, attempt))
         if not tasks:
             break
         together(tasks)
@@ -72,6 +72,7 @@ def _task(
     index: int,
     again: Sequence[BeatPlan],
     taken: frozenset[str],
+    attempt: int,
 ) -> Callable[[Engine], None]:
     review = reviews[index]
 
@@ -83,7 +84,7 @@ def _task(
             if review.decision is not None and not beat.silent and beat.name not in names
         ]
         written = draft_beats(
-            engine, prompts, persona, dossier, again, seed=review.provenance.seed,
+            engine, prompts, persona, dossier, again, seed=review.provenance.seed, attempt=attempt,
             others=standing, taken=taken,
         )  # fmt: skip
         better = {beat.name: beat for beat, problems, _ in written if not problems}

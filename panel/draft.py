@@ -150,7 +150,7 @@ def draft_beats(
         attempt: 0 the first time; beyond `ROUNDS` the evidence is quoted.
         others: texts of beats that stand already and may not be repeated.
         taken: what other reviewers say after their stems, as `said` gives it. None of it may be said again, and
-            candidates are drawn further afield (`APART`), whatever the attempt.
+            candidates are drawn further afield (`APART`); others with each attempt.
 
     Returns:
         For each plan the best candidate, what is wrong with it (nothing, if all is well), and how many tokens the
@@ -162,6 +162,7 @@ def draft_beats(
     verbatim = attempt >= len(ROUNDS) and taken is None
     tuned = bool(engine.info.adapter_sha256)
     temperatures = APART if taken is not None else (0.0,) if verbatim else ROUNDS[attempt]
+    turn = f"{attempt}" if taken is None else f"apart{attempt}"
     requests = []
     for plan in (plan for plan in plans if not plan.silent):
         facts = [by_id[c].text for c in plan.cites]
@@ -169,7 +170,7 @@ def draft_beats(
         messages = draft_messages(prompts, persona, dossier.name, facts, plan.spec.question, tuned=tuned)
         requests += [
             GenerateRequest(
-                key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{attempt if taken is None else 'apart'}/{k}",
+                key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{turn}/{k}",
                 messages=messages,
                 grammar=quotation_grammar(facts[0], own.names) if verbatim else sentence_grammar(own, ordinary),
                 sampling=Sampling(temperature, 0.92, MAX_TOKENS if not verbatim else 4 * MAX_TOKENS),

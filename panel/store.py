@@ -24,7 +24,7 @@ from panel.files import write_atomic
 from panel.records import Comparison, Provenance, Review
 
 #: Raise when the code would now make another review from the same inputs.
-PIPELINE = 4
+PIPELINE = 5
 
 _KEYED = (
     "model", "model_sha256", "adapter_sha256", "engine", "engine_version", "persona_sha256", "prompt_sha256",
