@@ -18,7 +18,7 @@ from panel.records import (
 )
 
 #: Mean correlation between two personas' p_ship over the development cases, embedded model: `python -m evals.gold`.
-PERSONA_CORRELATION = 0.67
+PERSONA_CORRELATION = 0.73
 
 _SEATS, _MONTHS = 10, 12
 

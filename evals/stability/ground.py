@@ -48,7 +48,7 @@ class Progress:
     def end(self) -> None:
         if not self._quiet and self._done:
             print("\r" + " " * 78 + "\r", end="", file=sys.stderr, flush=True)
-        self._done = 0
+        self._total = self._done = 0
 
 
 @dataclass
