@@ -37,6 +37,7 @@ from panel.run import calibrate_for
 
 OUT = Path("outputs/evals/planted")
 #: Everything that the drafting grammars and the tools' grammars keep out.
+FREE_TOKENS = 40
 ANYTHING = Grammar("lark", r"start: /(.|\n)+/")
 
 
@@ -169,7 +170,9 @@ class Free:
         return self._engine.info
 
     def change(self, request: GenerateRequest) -> GenerateRequest:
-        return replace(request, grammar=ANYTHING)
+        # left alone it would write until nobody waits for it any more
+        short = replace(request.sampling, max_tokens=min(request.sampling.max_tokens, FREE_TOKENS))
+        return replace(request, grammar=ANYTHING, sampling=short)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
         return self._engine.generate([self.change(request) for request in requests])
