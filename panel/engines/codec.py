@@ -15,6 +15,8 @@ from panel.requests import Grammar, Message
 
 #: Marks that steer a model although its tokenizer does not call them special.
 _MARKS = {"<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}
+#: Compiled grammars that are kept, of about a megabyte each: those of a batch, for when some of it is written again.
+MAX_GRAMMARS = 64
 #: One token in any vocabulary, with nothing that joins it to a space that follows.
 _ANCHOR = "="
 
@@ -59,7 +61,7 @@ class Codec:
         first = self.tokenizer.convert_ids_to_tokens(self._encoded("a"))[0]
         self._anchor = self._encoded(_ANCHOR) if first.startswith("▁") else []
         self.words: dict[str, int] = _ordinary_words(self.tokenizer.get_vocab())
-        self._matcher_prototypes: dict[Grammar, Any] = {}
+        self._matchers: dict[Grammar, Any] = {}
         self._ll: Any = None
 
     # ------------------------------------------------------------------------------------------------ tokens
@@ -109,12 +111,10 @@ class Codec:
 
     def matcher(self, grammar: Grammar) -> Any:
         """A fresh llguidance matcher; a grammar is compiled once and copied after that."""
-        prototype = self._matcher_prototypes.get(grammar)
-        if prototype is None:
-            prototype = self._compile(grammar)
-            if len(self._matcher_prototypes) >= 256:
-                self._matcher_prototypes.clear()
-            self._matcher_prototypes[grammar] = prototype
+        prototype = self._matchers.pop(grammar, None) or self._compile(grammar)
+        self._matchers[grammar] = prototype  # the latest is the last
+        if len(self._matchers) > MAX_GRAMMARS:
+            del self._matchers[next(iter(self._matchers))]
         return prototype.deep_copy()
 
     @property

@@ -5,7 +5,7 @@ A quantised GGUF file read by openvino-genai itself is quantised again, and its 
 
 What the folder holds afterwards:
 
-    openvino_model.xml, .bin            the network as OpenVINO IR, F16
+    openvino_model.xml, .bin            the network as OpenVINO IR, F32
     openvino_(de)tokenizer.xml, .bin    written along with it
     model.safetensors, config.json      the same weights under Hugging Face's names
     generation_config.json
@@ -32,7 +32,7 @@ from panel.engines.adapter import load_adapter, merge_adapter
 from panel.errors import SetupError
 
 #: Goes into the manifest. Raise it when the files change: folders of older versions are then converted again.
-CONVERTER_VERSION = "2"
+CONVERTER_VERSION = "3"
 
 # GGUF name → Hugging Face name, inside and outside of a block. A name that is missing here is an error.
 _OUTER = {

@@ -25,6 +25,9 @@ from panel.requests import Completion, GenerateRequest, ScoreRequest, Scores
 
 #: Rows in one forward pass: throughput is nearly flat beyond, memory is not.
 MAX_ROWS = 32
+#: Slots of the cache in one batch of drafts, all rows together: 46 kB each with the embedded model, and twice while it
+#: grows.
+MAX_CELLS = 6_000
 
 # ------------------------------------------------------------------------------------------------------- score
 
@@ -187,7 +190,8 @@ def _batches(drafts: list[_Draft]) -> list[list[_Draft]]:
     batches = []
     for group in alike:
         group.sort(key=lambda d: d.prompt)  # what starts alike stays together
-        parts = -(-len(group) // MAX_ROWS)
+        cells = len(group) * max(len(d.prompt) + d.request.sampling.max_tokens for d in group)
+        parts = max(-(-len(group) // MAX_ROWS), 1 if group[0].request.continues else -(-cells // MAX_CELLS))
         batches += [group[len(group) * k // parts : len(group) * (k + 1) // parts] for k in range(parts)]
     return batches
 
@@ -201,24 +205,36 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
     logits, places = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
     active = drafts
     held = list(zip(places, drafts, strict=True))  # the row of each draft
+    for draft in drafts:
+        draft.pending = []
     while True:
         fill_next_token_bitmask_par(executor, [(d.matcher, i) for i, d in enumerate(active)], bits)
         for i, draft in enumerate(active):
-            draft.pending = []
             allowed = np.unpackbits(bits[i].view(np.uint8), bitorder="little").astype(bool)
             values = logits[i][0]
             draft.choose(values, allowed[: len(values)])
-        active = [d for d in active if not d.finish]
-        if not active:
-            return
-        kept = [(row, d) for row, d in held if not d.finish or d.request.continues]
-        passed = rows.extend([_next_extension(row, d, codec.stops[0]) for row, d in kept])
-        held = [(row, d) for row, (_, d) in enumerate(kept)]
-        logits = [v for v, (_, d) in zip(passed, kept, strict=True) if not d.finish]
+        logits, active = [], []
+        while not active:
+            unfinished = [d for _, d in held if not d.finish]
+            if not unfinished:
+                return
+            kept = [(row, d) for row, d in held if not d.finish or d.request.continues]
+            width = sum(len(d.pending) for d in unfinished) // len(unfinished)
+            passed = rows.extend([_next_extension(row, d, width, codec.stops[0]) for row, d in kept])
+            held = [(row, d) for row, (_, d) in enumerate(kept)]
+            for values, (_, draft) in zip(passed, kept, strict=True):
+                if not draft.finish:
+                    del draft.pending[:width]
+                    if not draft.pending:
+                        active.append(draft)
+                        logits.append(values)
 
 
-def _next_extension(row: int, draft: _Draft, filler: int) -> Extension:
+def _next_extension(row: int, draft: _Draft, width: int, filler: int) -> Extension:
+    """The next tokens of a draft, at most `width`: a pass is padded to its longest row, and where one draft has many
+    tokens to catch up with, the others go on meanwhile."""
     done = len(draft.prompt) + len(draft.tokens)
     if draft.finish:
         return Extension(row, done, [filler], ghost=True)
-    return Extension(row, done - len(draft.pending), draft.pending)
+    some = draft.pending[:width]
+    return Extension(row, done - len(draft.pending), some, tail=int(len(some) == len(draft.pending)))

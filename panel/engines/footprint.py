@@ -37,9 +37,9 @@ class Load:
     scored: int
 
 
-#: A comparison of the two reference tools by the embedded model: drafts of 20 rows and 228 slots beside conversations
+#: A comparison of the two reference tools by the embedded model: drafts of 18 rows and 228 slots beside conversations
 #: of 2 rows and 448 slots. Other prompts, tools or tokenizers hold more or less.
-COMPARISON = Load(cells=20 * 228 + 2 * 448, new=1260, scored=124)
+COMPARISON = Load(cells=18 * 228 + 2 * 448, new=1260, scored=124)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def predict(
     With h wide, f wide in the feed-forward part, n heads and k of keys, d wide, l layers, vocabulary v, P weights of
     which O = v·h are the output matrix, and bytes b per weight:
 
-        weights   b · P
+        weights   b · P; of a file in F32, which OpenVINO maps and the engine lets go of, the embedding alone: b · O
         packed    OpenVINO keeps each matrix once more in the order that it multiplies in, and the output matrix twice
                   (for one row and for several): b · (P − embedding − norms + O)
         keys      8 · k · d · l · cells; OpenVINO doubles its room when it is full: twice that
@@ -85,6 +85,8 @@ def predict(
     keys = 2 * number * s["kv_heads"] * s["head_dim"] * s["layers"] * load.cells
     passes = load.new * number * (6 * s["hidden"] + 4 * s["ffn"]) + LOGITS * 4 * s["vocabulary"] * load.scored
     if engine == "openvino":
+        if _mapped(folder, precision, weights):
+            parts["weights"] = output * 4
         parts["packed"] = math.ceil((weights - outer) * BYTES[precision] + 2 * output * edge)
         keys *= 2
     else:
@@ -112,6 +114,12 @@ def count_parameters(folder: Path) -> int:
         s[name] for name in ("hidden", "ffn", "head_dim", "heads", "kv_heads", "vocabulary", "layers")
     )
     return v * h * (1 if tied(folder) else 2) + l * (2 * h * n * d + 2 * h * k * d + 3 * h * f + 2 * h) + h
+
+
+def _mapped(folder: Path, precision: str, weights: int) -> bool:
+    """Whether the OpenVINO model's weights are computed with as the file has them."""
+    file = folder / "openvino_model.bin"
+    return precision == "float32" and file.is_file() and file.stat().st_size >= 4 * weights
 
 
 def tied(folder: Path) -> bool:

@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from panel.engines.codec import Codec
 from panel.engines.decoding import generate, score
@@ -14,6 +15,8 @@ from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest
 
 #: Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+#: Of Linux's mman.h.
+_MADV_DONTNEED = 4
 
 
 def give_memory_back() -> None:
@@ -29,6 +32,18 @@ def give_memory_back() -> None:
     if hasattr(library, "gnu_get_libc_version"):
         for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             library.mallopt(parameter, 1 << 20)
+
+
+def let_go(path: Path) -> None:
+    """Take a file that is mapped into this process out of its resident memory; what is read again comes back."""
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None, use_errno=True)
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+        addresses, *_, name = line.split(maxsplit=5)
+        if name == str(path):
+            start, stop = (int(address, 16) for address in addresses.split("-"))
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _MADV_DONTNEED)
 
 
 class LocalEngine:

@@ -17,7 +17,7 @@ import numpy as np
 from panel.engines.codec import Codec
 from panel.engines.hub import ResolvedModel
 from panel.engines.identity import openvino_identity, openvino_settings
-from panel.engines.local import LocalEngine, give_memory_back
+from panel.engines.local import LocalEngine, give_memory_back, let_go
 from panel.engines.precision import QUANTISED, choose_precision
 from panel.engines.rows import Floats, Ints
 from panel.errors import SetupError
@@ -49,11 +49,18 @@ def open_openvino(model: ResolvedModel, *, precision: str = "auto") -> LocalEngi
 
     def compile_model() -> Any:
         core = openvino.Core()
-        return core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", settings)
+        compiled = core.compile_model(_with_chosen_logits(core.read_model(path), path), "CPU", settings)
+        # The first pass packs the weights in the order that they are multiplied in. After that only the rows of the
+        # embedding are looked up where the weights were read from: a file of 32-bit weights, which is mapped.
+        one = np.zeros((1, 1), np.int64)
+        _OpenVinoForward(compiled.create_infer_request()).extend(one[0], one, one + 1, one, one[0])
+        let_go(path.with_suffix(".bin").resolve())
+        return compiled
 
     with ThreadPoolExecutor(max_workers=1) as other:  # compiling is no work of Python's: both at once
         compiling = other.submit(compile_model)
         codec = Codec(folder)
+        _ = codec.ll_tokenizer  # made when it is first asked for, in half a second
         compiled = compiling.result()
     return LocalEngine(info, codec, lambda: _OpenVinoForward(compiled.create_infer_request()))
 

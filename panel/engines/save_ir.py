@@ -1,4 +1,4 @@
-"""A program of its own: write a GGUF file in F16 as OpenVINO IR beside it.
+"""A program of its own: write a GGUF file in F16 as OpenVINO IR in F32 beside it.
 
     python save_ir.py FILE.gguf ROPE_THETA HEAD_DIM
 
@@ -17,15 +17,18 @@ def main(gguf: Path, theta: float, head_dim: int) -> None:
     import openvino_genai
 
     openvino_genai.LLMPipeline(str(gguf), "CPU", enable_save_ov_model=True)
-    mend_frequencies(gguf.with_name("openvino_model.xml"), theta, head_dim)
+    widen(gguf.with_name("openvino_model.xml"), theta, head_dim)
 
 
-def mend_frequencies(path: Path, theta: float, head_dim: int) -> None:
-    """Put the rotary frequencies back to 32 bits: openvino-genai 2026.4 saves them in 16.
+def widen(path: Path, theta: float, head_dim: int) -> None:
+    """Write the constants of an IR out in 32 bits, which they are computed in, and the rotary frequencies exactly.
 
-    They are multiplied by the position, so the error grows along the text: without this, log-probabilities differ
-    from those of transformers by 0.0001 near the start of a text and by 0.001 (0.01 at most) after 1500 tokens.
-    Does nothing where no such constant of 16 bits is found.
+    From a file in F32 the weights are mapped; from one in F16 OpenVINO makes a copy in F32 that stays as long as the
+    model (`panel.engines.openvino` says what that saves).
+
+    openvino-genai 2026.4 saves the frequencies in 16 bits. They are multiplied by the position, so the error grows
+    along the text: log-probabilities differ from those of transformers by 0.0001 near the start of a text and by 0.001
+    (0.01 at most) after 1500 tokens.
     """
     import numpy as np
     import openvino
@@ -33,24 +36,20 @@ def mend_frequencies(path: Path, theta: float, head_dim: int) -> None:
 
     model = openvino.Core().read_model(path)
     exact = (theta ** (-np.arange(0, head_dim, 2) / head_dim)).astype(np.float32).reshape(1, -1, 1)
-    found = [
-        node
-        for node in model.get_ops()
-        if node.get_type_name() == "Constant"
-        and node.get_element_type() == openvino.Type.f16
-        and tuple(node.get_output_shape(0)) == exact.shape
-        and np.allclose(node.data, exact, rtol=1e-3, atol=1e-7)
-    ]
-    if not found:
-        return
-    for node in found:
+    for node in model.get_ops():  # each constant in F16 is followed by its conversion to F32
+        source = node.input_value(0).get_node() if node.get_type_name() == "Convert" else None
+        if source is None or source.get_type_name() != "Constant" or node.get_element_type() != openvino.Type.f32:
+            continue
+        values = source.data.astype(np.float32)
+        if values.shape == exact.shape and np.allclose(values, exact, rtol=1e-3, atol=1e-7):
+            values = exact
         for target in node.output(0).get_target_inputs():
-            target.replace_source_output(ops.constant(exact).output(0))
-    mended = path.with_name("mended.xml")
-    openvino.save_model(model, mended, compress_to_fp16=False)  # what is in 16 bits already stays so
-    del model, found, node, target  # the old .bin is mapped into memory until then
-    mended.with_suffix(".bin").replace(path.with_suffix(".bin"))
-    mended.replace(path)
+            target.replace_source_output(ops.constant(values).output(0))
+    widened = path.with_name("widened.xml")
+    openvino.save_model(model, widened, compress_to_fp16=False)
+    del model, node, source, target  # the old .bin is mapped into memory until then
+    widened.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    widened.replace(path)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_frequencies_are_kept_in_32_bits(converted: Path) -> None:
     model = openvino.Core().read_model(converted / "openvino_model.xml")
     constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
     [found] = [node for node in constants if tuple(node.get_output_shape(0)) == (1, 8, 1)]
-    assert found.get_element_type() == openvino.Type.f32
+    assert {node.get_element_type() for node in constants if node.get_element_type().is_real()} == {openvino.Type.f32}
     # 100000 ** (-2 i / 16) for i = 0, 4: 1 and the square root of 1/100000
     np.testing.assert_allclose(found.data.ravel()[[0, 4]], [1.0, 0.0031622776], rtol=1e-6)
 

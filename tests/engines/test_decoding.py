@@ -255,6 +255,22 @@ def test_what_the_grammar_forces_is_not_asked_for(machine: Callable[[], Machine]
     assert sum(forward.passes for forward in whole.forwards) <= chosen + 2
 
 
+def test_one_with_much_to_catch_up_on_does_not_hold_up_the_others(machine: Callable[[], Machine]) -> None:
+    """A pass is as wide as its longest row: what one draft is made to say goes beside what the others choose."""
+    long = Grammar("lark", 'start: /[a-m]/ " and then there is nothing more to be said of it all " /[a-m]{30}/ "."\n')
+    free = Grammar("lark", 'start: /[a-m]{60}/ "."\n')
+    sampling = Sampling(1.0, 1.0, 120)
+    drafts = [request(f"draft/{n}", grammar=(free, long)[n == 3], sampling=sampling) for n in range(8)]
+    whole = machine()
+    found = whole.generate(drafts)
+    assert found == [machine().generate([draft])[0] for draft in drafts]
+    prompt = machine()
+    prompt.generate([replace(draft, sampling=Sampling(1.0, 1.0, 1)) for draft in drafts])
+    cells = whole.computed - prompt.computed
+    assert found[3].forced_tokens > 20
+    assert cells < 1.4 * sum(c.completion_tokens for c in found)
+
+
 # -------------------------------------------------------------------------------------------------------- sampling
 
 

@@ -79,6 +79,9 @@ def test_the_embedded_models_weights(folder: Path) -> None:
     assert exact["weights"] == 4 * 134_515_008
     # all but the embedding once more, and the output matrix, which is the embedding, twice
     assert exact["packed"] == 4 * (106_203_456 + 2 * 28_311_552)
+    with (folder / "openvino_model.bin").open("wb") as file:
+        file.truncate(4 * 134_515_008 + 1000)
+    assert predict(folder, "openvino", load=ONE).parts["weights"] == 4 * 28_311_552, "the file is mapped, and let go"
     rounded = predict(folder, "openvino", precision="int8", load=ONE).parts
     assert rounded["weights"] == 134_515_008
     torch = predict(folder, "transformers", load=ONE).parts

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,22 @@ def run(agents: Sequence[Callable[[], None]]) -> None:
     for thread in threads:
         thread.join(5)
     assert not any(thread.is_alive() for thread in threads), "an agent waits for ever"
+
+
+def test_whoever_is_ahead_writes_when_all_write() -> None:
+    """One agent takes two steps and the other three; what they write goes out together all the same."""
+    engine = Engine()
+    scheduler = Scheduler(engine, seats=2)
+
+    def agent(name: str, steps: int) -> None:
+        with scheduler.seat():
+            for step in range(steps):
+                scheduler.generate([replace(r, continues=True) for r in ask(f"{name}/{step}")])
+            scheduler.score([ScoreRequest(f"{name}/weigh", "x", ("y",))])
+            scheduler.generate(ask(f"{name}/draft"))
+
+    run([lambda: agent("a", 2), lambda: agent("b", 3)])
+    assert engine.batches == [["a/0", "b/0"], ["a/1", "b/1"], ["a/weigh"], ["b/2"], ["b/weigh"], ["a/draft", "b/draft"]]
 
 
 @pytest.mark.parametrize("attempt", range(5))
