@@ -443,7 +443,7 @@ def test_models_are_listed(command: Command, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("fits", [True, False])
 def test_the_doctor_says_what_is_missing(command: Command, monkeypatch: pytest.MonkeyPatch, fits: bool) -> None:
     checks = [Check("python", True, "3.11"), Check("memory", fits, "needs 2 GB", "choose a smaller model")]
-    monkeypatch.setattr(panel.engines.memory, "doctor", lambda model, engine: checks)
+    monkeypatch.setattr(panel.engines.memory, "doctor", lambda *_: checks)
     ran = command("models", "doctor")
     assert ran.code == (0 if fits else 2)
     assert "✓ python: 3.11\n" in ran.out
