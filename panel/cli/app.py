@@ -8,6 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panel.cli.options import (
+    BaseUrlOption,
+    CacheOption,
+    EngineOption,
+    InFlightOption,
+    JsonOption,
+    LoopOption,
+    ModelOption,
+    OfflineOption,
+    OpenOption,
+    OutOption,
+    PersonasOption,
+    PromptsOption,
+    QuietOption,
+    SeedOption,
+    ServerKindOption,
+    TimeoutOption,
+    server_options,
+)
 from panel.errors import EngineError, PanelError, SetupError
 
 if TYPE_CHECKING:
@@ -25,48 +44,6 @@ personas_app = typer.Typer(help="The reviewers.", no_args_is_help=True)
 models_app = typer.Typer(help="The models that reviewers can run on.", no_args_is_help=True)
 app.add_typer(personas_app, name="personas")
 app.add_typer(models_app, name="models")
-
-EngineOption = Annotated[
-    str,
-    typer.Option(
-        "--engine", help="openvino (CPU), transformers (CPU, GPU; needs torch) or openai (a server; needs --base-url)."
-    ),
-]
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help="embedded, embedded-base (without its adapter), a model folder, or org/name\\[@revision] of a model hub; "
-        "of a server, a name that it lists (else its first).",
-    ),
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same record.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that records and pages are written to.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the record on standard output, and nothing else.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-CacheOption = Annotated[bool, typer.Option("--no-cache", help="Review anew, also what an earlier run has finished.")]
-OpenOption = Annotated[bool, typer.Option("--open", help="Open the page, where there is a desktop.")]
-LoopOption = Annotated[str, typer.Option("--loop", help="led (small models) or free (larger models choose more).")]
-PersonasOption = Annotated[Path | None, typer.Option("--personas", help="Folder of persona files.")]
-PromptsOption = Annotated[Path | None, typer.Option("--prompts", help="Folder of prompt templates.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask the network for a model.")]
-BaseUrlOption = Annotated[
-    str | None,
-    typer.Option(
-        "--base-url", help="Where a server answers, such as http://127.0.0.1:8000/v1. Key: REVIEW_PANEL_API_KEY."
-    ),
-]
-ServerKindOption = Annotated[
-    str,
-    typer.Option(
-        "--server-kind",
-        help="auto, llama-cpp-python, llama.cpp, vllm, ollama, lmstudio or other: how it takes grammars.",
-    ),
-]
-InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Requests that a server gets at a time.")]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=1, help="Seconds that a server may take for one answer.")
-]
 
 DEFAULT_OUT = Path("outputs")
 
@@ -98,7 +75,7 @@ def compare(
         raise SetupError(
             "a comparison needs two tools", field="dossiers", fix="name another, or use: review-panel review"
         )
-    server = _server(base_url, server_kind, in_flight, timeout)
+    server = server_options(base_url, server_kind, in_flight, timeout)
     _run(
         dossiers,
         engine,
@@ -138,7 +115,7 @@ def review(
     timeout: TimeoutOption = 120,
 ) -> None:
     """Review one tool, and write its page."""
-    server = _server(base_url, server_kind, in_flight, timeout)
+    server = server_options(base_url, server_kind, in_flight, timeout)
     _run(
         [dossier],
         engine,
@@ -155,12 +132,6 @@ def review(
         offline,
         server,
     )
-
-
-def _server(base_url: str | None, kind: str, in_flight: int, timeout: float) -> ServerOptions | None:
-    from panel.engines import ServerOptions
-
-    return None if base_url is None else ServerOptions(base_url, kind, in_flight, timeout)
 
 
 def _run(
@@ -285,7 +256,7 @@ def personas_calibrate(
     from panel.personas import load_personas
     from panel.prompts import Prompts
 
-    server = _server(base_url, server_kind, in_flight, timeout)
+    server = server_options(base_url, server_kind, in_flight, timeout)
     known, panel, templates = load_cases(cases, "train"), load_personas(folder), Prompts(prompts)
     with show.counter("weighing", len(known) * len(panel), enabled=not quiet) as advance:
         from panel.engines import open_engine
@@ -342,7 +313,7 @@ def models_doctor(
     from panel.cli import show
     from panel.engines.memory import doctor
 
-    checks = doctor(model, engine, _server(base_url, server_kind, 1, timeout))
+    checks = doctor(model, engine, server_options(base_url, server_kind, 1, timeout))
     show.checks(checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(2)

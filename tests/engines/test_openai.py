@@ -504,6 +504,13 @@ def test_a_server_without_logprobs_is_refused_before_anything_is_done(start: Sta
         assert "--logits_all true" in str(caught.value)
 
 
+def test_a_server_that_falls_silent_is_not_said_to_lack_something(start: Start, opened: Open) -> None:
+    fake = start("llama.cpp")
+    fake.routes["/v1/completions"] = lambda _: Reply(delay=1.2)
+    with pytest.raises(SetupError, match=r"gave no answer within 0\.4 s\. Fix: give it longer with --timeout"):
+        opened(fake, timeout=0.4)
+
+
 def test_an_echo_that_the_server_ignores_is_refused(start: Start, opened: Open) -> None:
     fake = start("other")
     fake.routes["/v1/completions"] = lambda body: fake.complete({**body, "echo": False})
