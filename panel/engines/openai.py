@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from panel.engines.server import Server, ServerOptions, ServerRefusal
 from panel.engines.server_grammars import Check, defuse, gbnf, readings, schema
-from panel.engines.server_kinds import Found, find_out, plain_name, sampler, structured
+from panel.engines.server_kinds import Found, find_out, plain_name, sampler, structured, unreachable
 from panel.engines.server_scores import Scorer
 from panel.errors import EngineError, SetupError
 from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
@@ -57,6 +57,8 @@ def open_openai(model: str, options: ServerOptions | None, *, server: Server | N
     try:
         engine.score([ScoreRequest("probe", "The capital of France is", (" Paris", " a town in the north."))])
     except EngineError as error:
+        if error.hint and not isinstance(error, ServerRefusal):  # it did not come to the question
+            raise unreachable(error, "") from error
         raise SetupError(
             f"{server.base_url} ({found.kind.name}) does not tell log-probabilities of text, with which evidence is "
             f"weighed ({error})",

@@ -85,9 +85,7 @@ def find_out(server: Server, kind: str, model: str) -> Found:
     try:
         listed = server.get(f"{server.base_url}/models").get("data")
     except EngineError as error:
-        told = str(error).removesuffix(f". {error.hint}") if error.hint else str(error)
-        fix = error.hint.removeprefix("Fix: ") or "give the address whose /models answers, mostly …/v1"
-        raise SetupError(told, field="--base-url", fix=fix) from error
+        raise unreachable(error, "give the address whose /models answers, mostly …/v1") from error
     models = [m for m in listed if isinstance(m, dict) and m.get("id")] if isinstance(listed, list) else []
     ids = [str(m["id"]) for m in models]
     fitting = [m for m in models if model in ("", m["id"], plain_name(str(m["id"])))]
@@ -99,6 +97,12 @@ def find_out(server: Server, kind: str, model: str) -> Found:
     chosen = fitting[0]
     name = kind if kind != "auto" else _OWNERS.get(str(chosen.get("owned_by")), "") or _guess(server)
     return Found(KINDS[name], _version(server, name), str(chosen["id"]))
+
+
+def unreachable(error: EngineError, otherwise: str) -> SetupError:
+    """What went wrong while a server was being found out, with the error's own fix, or with the one given here."""
+    told = str(error).removesuffix(f". {error.hint}") if error.hint else str(error)
+    return SetupError(told, field="--base-url", fix=error.hint.removeprefix("Fix: ") or otherwise)
 
 
 def plain_name(model: str) -> str:

@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from panel.engines.server import Server
+from panel.engines.server import Server, ServerRefusal
 from panel.engines.server_grammars import quoted
 from panel.engines.server_kinds import Found, sampler
 from panel.errors import EngineError
@@ -76,14 +76,16 @@ class Scorer:
         if whole[: len(before)] != before or not ids:
             raise self._split(candidate)
         pieces = [self._piece(index) for index in ids]
+        bias = [(index, BIAS * (1 + len(piece))) for index, piece in zip(ids, pieces, strict=True)]
+        python = self._found.kind.name == "llama-cpp-python"
         told = self._complete(
             prompt,
             max_tokens=len(ids),
-            logprobs=0 if self._found.kind.name == "llama-cpp-python" else 1,
+            logprobs=0 if python else 1,  # llama.cpp takes 0 for none at all
             grammar=f"root ::= {quoted(candidate)}\n",
-            logit_bias={str(i): BIAS * (1 + len(piece)) for i, piece in zip(ids, pieces, strict=True)},
+            logit_bias={str(index): value for index, value in bias} if python else [list(pair) for pair in bias],
         )
-        if told.tokens[: len(ids)] != pieces:
+        if [_letters(token) for token in told.tokens[: len(ids)]] != pieces:
             raise self._split(candidate)
         self._counts[candidate] = len(ids)
         return _sum(told.logprobs[: len(ids)]), len(before)
@@ -135,12 +137,21 @@ class Scorer:
         return self._ids[text]
 
     def _piece(self, index: int) -> str:
-        """The text of one token."""
+        """The text of one token; "" of one that is a part of a letter."""
         if index not in self._pieces:
             python = self._found.kind.name == "llama-cpp-python"
             route, field = ("/extras/detokenize", "text") if python else ("/detokenize", "content")
-            self._pieces[index] = str(self._server.post(f"{self._server.root}{route}", {"tokens": [index]})[field])
+            try:
+                answer = self._server.post(f"{self._server.root}{route}", {"tokens": [index]})
+            except ServerRefusal:  # llama-cpp-python cannot decode such a part, and says 500
+                answer = {}
+            self._pieces[index] = _letters(str(answer.get(field, "")))
         return self._pieces[index]
+
+
+def _letters(token: str) -> str:
+    """A token without what stands for parts of letters, for which every server has another sign."""
+    return token.replace("\ufffd", "")
 
 
 def _listed(told: Any) -> tuple[list[str], list[float | None], dict[str, float]]:

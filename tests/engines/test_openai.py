@@ -411,7 +411,10 @@ def test_text_is_scored_as_each_one_tells_it(start: Start, opened: Open, kind: s
     else:
         assert [body["grammar"] for body in fields] == ['root ::= " a small town."\n']
         # 50 a letter and 50: " a", " small", " town", "."
-        assert list(fields[0]["logit_bias"].values()) == [150.0, 350.0, 300.0, 100.0]
+        bias = fields[0]["logit_bias"]
+        assert (list(bias.values()) if kind == "llama-cpp-python" else [value for _, value in bias]) == [
+            150.0, 350.0, 300.0, 100.0,
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["llama.cpp", "vllm"])
@@ -434,6 +437,26 @@ def test_tokens_that_are_not_the_candidates_are_no_score(start: Start, opened: O
     fake.routes["/v1/completions"] = split
     with pytest.raises(EngineError, match="does not tell the log-probability of ' a town' by itself"):
         engine.score([ScoreRequest("k", "It is", (" a town",))])
+
+
+def test_tokens_that_are_parts_of_letters(start: Start, opened: Open) -> None:
+    """llama-cpp-python answers 500 where it is asked for the text of one."""
+    fake = start("llama-cpp-python")
+    plain = fake.routes["/extras/detokenize"]
+    fake.routes["/extras/detokenize"] = lambda body: (
+        Reply({"error": {"message": "invalid start byte"}}, 500) if plain(body).body["text"] == "–" else plain(body)
+    )
+    complete = fake.routes["/v1/completions"]
+
+    def ignoring(body: dict[str, Any]) -> Reply:
+        reply = complete(body)
+        told = reply.body["choices"][0]["logprobs"]
+        told["tokens"] = [token.replace("–", "") for token in told["tokens"]]
+        return reply
+
+    fake.routes["/v1/completions"] = ignoring
+    # " a" −2, "–" −1, "b" −1
+    assert opened(fake).score([ScoreRequest("k", "It is", (" a–b",))])[0].logprobs == (-4.0,)
 
 
 @pytest.mark.parametrize("kind", ["llama.cpp", "vllm"])
@@ -479,6 +502,13 @@ def test_a_server_without_logprobs_is_refused_before_anything_is_done(start: Sta
     assert caught.value.fix == KINDS[kind].fix
     if kind == "llama-cpp-python":
         assert "--logits_all true" in str(caught.value)
+
+
+def test_a_server_that_falls_silent_is_not_said_to_lack_something(start: Start, opened: Open) -> None:
+    fake = start("llama.cpp")
+    fake.routes["/v1/completions"] = lambda _: Reply(delay=1.2)
+    with pytest.raises(SetupError, match=r"gave no answer within 0\.4 s\. Fix: give it longer with --timeout"):
+        opened(fake, timeout=0.4)
 
 
 def test_an_echo_that_the_server_ignores_is_refused(start: Start, opened: Open) -> None:

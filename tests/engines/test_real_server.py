@@ -30,13 +30,14 @@ pytestmark = pytest.mark.server
 #: come to a standstill on a machine that has anything else to do.
 THREADS = str(max(1, (os.cpu_count() or 2) // 2))
 SECONDS_TO_START = 300
+SERVER = ROOT / ".venv-server"
 FACT = "Agent code runs in a WebAssembly sandbox, so that it cannot touch the host."
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of the server, which is ended by its own handle."""
-    python = next(iter(ROOT.glob(".venv-server/*/python*")), None)
+    python = next((path for place in ("bin/python", "Scripts/python.exe") if (path := SERVER / place).exists()), None)
     model = cache_root() / "embedded" / BASE.file_name
     assert python is not None, "there is no server: make test-server"
     assert model.is_file(), f"{model} is not there: review-panel models pull embedded-base --verify"
