@@ -94,7 +94,7 @@ def judge(run: Stability, baseline: Baseline) -> Gate:
     outcome: Outcome
     if worst is not None:
         more = sum(f.counts == "regress" for f in findings) - 1
-        outcome, sentence = "regress", worst.sentence + (f" {more} more below." if more else "")
+        outcome, sentence = "regress", worst.sentence + (f"; {more} more below." if more else "")
     elif unsure is not None:
         outcome, sentence = "inconclusive", unsure.sentence
     elif changes:

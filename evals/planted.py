@@ -72,11 +72,12 @@ class Plant:
     probes: tuple[str, ...]
     outcome: Outcome = "regress"
 
-    def caught(self, said: Gate) -> bool:
-        """Whether the outcome is right, and one sentence names one of the personas and one of the probes."""
+    def caught(self, said: Gate) -> str:
+        """The sentence that names one of the personas and one of the probes; "" where none does, or where the outcome
+        is another."""
         told = [f.sentence for f in said.findings if f.counts == said.outcome] or [said.sentence]
-        named = any(any(p in text for p in self.personas) and any(p in text for p in self.probes) for text in told)
-        return said.outcome == self.outcome and named
+        named = [t for t in told if any(p in t for p in self.personas) and any(p in t for p in self.probes)]
+        return named[0] if named and said.outcome == self.outcome else ""
 
 
 ALL = ("builder", "competitor-analyst", "futurist", "business-buyer")
@@ -124,7 +125,6 @@ def _calibration(scene: Scene) -> None:
 
 
 def _truncated(scene: Scene) -> None:
-    scene.cases = scene.cases[:20]
     scene.code.append(("panel.weigh", "item.kind, seen.fact) for", "item.kind, seen.fact[:20]) for"))
 
 
@@ -248,8 +248,9 @@ def main(
             note(f"planting: {plant.title}")
             said = gate_of(plant, kept, blessed, cases, out)
             caught = plant.caught(said)
-            found[plant.name] = {"outcome": said.outcome, "caught": caught, "sentence": said.sentence}
-            rows.append([plant.title, said.outcome, str(said.exit_code), "✓" if caught else "✗", said.sentence])
+            found[plant.name] = {"outcome": said.outcome, "caught": bool(caught), "sentence": caught or said.sentence}
+            mark = "✓" if caught else "✗"
+            rows.append([plant.title, said.outcome, str(said.exit_code), mark, caught or said.sentence])
     right = sum(bool(one["caught"]) for one in found.values())
     summary = f"{right} of {len(found)} caught, with the outcome and the names that they should have"
     report({"planted": found}, rows, [summary], as_json=as_json)
