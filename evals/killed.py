@@ -50,10 +50,11 @@ class Result:
 
 
 class Watch:
-    """One outputs folder, looked at after every kill and at the end."""
+    """One outputs folder, looked at after every kill and at the end, when it holds so many `records`."""
 
-    def __init__(self, folder: Path, tools: Sequence[str]) -> None:
+    def __init__(self, folder: Path, tools: Sequence[str], records: int = 1) -> None:
         self.folder = folder
+        self._records = records
         self._expected = {(tool, persona) for tool in tools for persona in PERSONA_SLUGS}
         self._seen: dict[str, str] = {}  # review file → SHA-256, from the first time that it was seen
         self.faults: list[str] = []
@@ -105,22 +106,23 @@ class Watch:
         result.faults += self.faults
 
     def _check_record(self, result: Result, whole: Any) -> None:
-        """The record has every review, and each scored one is what stands in the folder."""
-        records = [read_json(path) for path in self.folder.glob("*/comparison.json")]
-        record = records[0] if len(records) == 1 and isinstance(records[0], dict) else {}
-        if record.get("schema") != "comparison/1":
-            self._fault(f"{len(records)} records, none of them whole")
+        """The records together have every review, and each scored one is what stands in the folder."""
+        found = [read_json(path) for path in self.folder.glob("*/comparison.json")]
+        records = [record for record in found if isinstance(record, dict) and record.get("schema") == "comparison/1"]
+        if len(found) != self._records or len(records) != len(found):
+            self._fault(f"{len(found)} records, {len(records)} of them whole, where {self._records} should be")
             return
-        reviews = {(tool["slug"], review["persona"]): review for tool in record["tools"] for review in tool["reviews"]}
+        tools = [tool for record in records for tool in record["tools"]]
+        reviews = {(tool["slug"], review["persona"]): review for tool in tools for review in tool["reviews"]}
         if set(reviews) != self._expected:
-            self._fault(f"the record has {len(reviews)} reviews of {len(self._expected)}")
+            self._fault(f"the records have {len(reviews)} reviews of {len(self._expected)}")
         stored = {tuple(path.name.split(".")[:2]): read_json(path) for path in self._review_files()}
         calm = {(t["slug"], r["persona"]): r for t in (whole or {}).get("tools", ()) for r in t["reviews"]}
         for place, review in reviews.items():
             if review["status"] != "scored":
                 result.unscored += 1
             elif stored.get(place) != review:
-                self._fault(f"{'.'.join(place)}: the record and the folder do not agree")
+                self._fault(f"{'.'.join(place)}: its record and the folder do not agree")
             if place in calm:
                 same = not differences(without_clock(calm[place]), without_clock(review))
                 result.as_uninterrupted = (result.as_uninterrupted or 0) + same

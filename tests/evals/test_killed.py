@@ -159,7 +159,7 @@ def test_a_journalled_review_that_is_not_there_is_found(folder: Folder) -> None:
     folder.file("builder").unlink()
     faults = finish(folder).faults
     assert "round-01: fernhook.builder.00ff.json is in the journal and not in the folder" in faults
-    assert "round-01: fernhook.builder: the record and the folder do not agree" in faults
+    assert "round-01: fernhook.builder: its record and the folder do not agree" in faults
 
 
 def test_a_review_without_its_trace_is_found(folder: Folder) -> None:
@@ -182,8 +182,8 @@ def test_a_record_that_lacks_a_review_or_holds_another_is_found(folder: Folder) 
     whole_run(folder)
     folder.merge(tools=[{"slug": TOOL, "reviews": [review("builder", quote="Other words.")]}])
     assert finish(folder).faults == [
-        "round-01: the record has 1 reviews of 4",
-        "round-01: fernhook.builder: the record and the folder do not agree",
+        "round-01: the records have 1 reviews of 4",
+        "round-01: fernhook.builder: its record and the folder do not agree",
     ]
 
 
@@ -191,7 +191,7 @@ def test_a_record_that_lacks_a_review_or_holds_another_is_found(folder: Folder) 
 def test_a_record_that_is_not_whole_is_found(folder: Folder, text: str) -> None:
     whole_run(folder)
     (folder.path / TOOL / "comparison.json").write_text(text)
-    assert finish(folder).faults == ["round-01: 1 records, none of them whole"]
+    assert finish(folder).faults == ["round-01: 1 records, 0 of them whole, where 1 should be"]
 
 
 def test_a_review_that_a_calm_run_writes_otherwise_is_not_counted_as_equal(folder: Folder) -> None:
