@@ -38,7 +38,7 @@ class Event:
     """Something that a person watching would like to know.
 
     `what` is the name of the tool that was called, or `started`, `reused`, `scored`, `unscored`; `about` what it was
-    called with: the ids that were read, the words that were looked up.
+    called with: the ids that were read, the words that were looked up; of weighing, what came out (`E8 -1.4`).
     """
 
     tool: str

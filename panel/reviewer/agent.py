@@ -87,7 +87,7 @@ def run_review(
 
     def after_step(step: Any) -> None:
         if step.tool_calls:
-            on_step(step.tool_calls[0].name, _about(step.tool_calls[0].arguments))
+            on_step(step.tool_calls[0].name, _about(step.tool_calls[0], desk))
         cause = _cause(step.error) if step.error is not None else None
         if isinstance(cause, EngineError | SetupError):
             broken.append(cause)
@@ -177,9 +177,13 @@ def _message(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _about(arguments: Any) -> tuple[str, ...]:
-    """What a call is about, for people: the ids that it reads, the words that it looks up, the plan that it prices."""
-    given = arguments if isinstance(arguments, dict) else {}
+def _about(call: Any, desk: Desk) -> tuple[str, ...]:
+    """What a call is about, for people: the ids that it reads, the words that it looks up, the plan that it prices; of
+    the weighing every pull, the strongest first (`E8 -1.4`, held together by a space that does not break)."""
+    if call.name == WeighEvidence.name:
+        strongest = sorted(desk.pulls.values(), key=lambda pull: -abs(pull.log_odds))
+        return tuple(f"{pull.evidence}\u00a0{pull.log_odds:+.1f}" for pull in strongest)
+    given = call.arguments if isinstance(call.arguments, dict) else {}
     ids = given.get("ids")
     found = ids if isinstance(ids, list) else [given[name] for name in ("query", "plan") if name in given]
     return tuple(str(value) for value in found)

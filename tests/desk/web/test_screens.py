@@ -270,6 +270,15 @@ def test_watching_a_run(anna: Editor, runner: Runner) -> None:
     builder = [one["what"] for one in told if one["persona"] == "builder"]
     assert builder[:2] == ["started", "weigh_evidence"]
     assert builder[-1] == "scored"
+    weighed = next(one["about"] for one in told if one["what"] == "weigh_evidence")
+    assert sorted(one.split()[0] for one in weighed) == ["E1", "E3"]
+    assert all(re.fullmatch(r"E\d+\u00a0[+-]\d+\.\d", one) for one in weighed)
+    first, second = (abs(float(one.split()[1])) for one in weighed)
+    assert first >= second
+    page = shown(anna.get(where))
+    filled = [chip for chip, _ in page.all("span", "chip") if "read" in chip["class"].split()]
+    assert len(filled) == sum(len(one["about"]) for one in told if one["what"] == "read_evidence")
+    assert weighed[0].split()[1].replace("-", "−") in page.visible
     read = [one["about"] for one in told if one["what"] == "read_evidence"]
     assert {id for each in read for id in each} <= {"E1", "E3"}
     assert read

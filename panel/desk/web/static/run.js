@@ -1,4 +1,4 @@
-// A run as it goes on: one lane for each reviewer, and what each of them has read.
+// A run as it goes on: one lane for each reviewer, what each of them has read, and how far it pulls.
 
 import { $, $$, make } from "./desk.js";
 
@@ -38,11 +38,24 @@ function step(told) {
   const tool = $(`.at-work[data-tool="${CSS.escape(told.tool)}"]`);
   const lane = tool && $(`.lane[data-persona="${CSS.escape(told.persona)}"]`, tool);
   if (!lane) return;
+  const weighed = told.what === "weigh_evidence";
+  const about = weighed ? told.about.slice(0, 4).map((each) => each.replace("-", "−")) : told.about;
   $(".idle", lane)?.remove();
   lane.className = `lane ${told.what}`;
-  $(".steps", lane).append(make("li", {}, `${STEPS[told.what] ?? told.what} `, make("span", { class: "muted", dir: "auto" }, told.about.join(", "))));
-  if (told.what !== "read_evidence") return;
-  for (const line of $$(".evidence > li", tool)) {
-    if (told.about.includes(line.dataset.id)) $(".readers", line).append(make("span", { class: "chip" }, $("h3", lane).textContent), " ");
+  $(".steps", lane).append(make("li", {}, `${STEPS[told.what] ?? told.what} `, make("span", { class: "muted", dir: "auto" }, about.join(", "))));
+  if (weighed) for (const each of told.about) {
+    const [id, pull] = each.replace("-", "−").split("\u00a0");
+    chip(tool, id, told.persona).append(` ${pull}`);
   }
+  if (told.what === "read_evidence") for (const id of told.about) chip(tool, id, told.persona).classList.add("read");
+}
+
+// The chip of one reviewer at one piece of evidence.
+function chip(tool, id, persona) {
+  const readers = $(`.evidence > li[data-id="${CSS.escape(id)}"] .readers`, tool);
+  const there = readers && $(`[data-persona="${CSS.escape(persona)}"]`, readers);
+  if (there) return there;
+  const fresh = make("span", { class: "chip", "data-persona": persona }, $(`.lane[data-persona="${CSS.escape(persona)}"] h3`, tool).textContent);
+  readers?.append(fresh, " ");
+  return fresh;
 }
