@@ -90,7 +90,10 @@ class Ground:
     def prober(self) -> Prober:
         """The panel as it is, from one bank."""
         if self._prober is None:
-            self._prober = Prober(self.bank(), self.personas, self.cases)
+            bank = self.bank()
+            self.progress.begin("weighing the cases", bank.missing(e for c in self.cases for e in c.dossier.evidence))
+            self._prober = Prober(bank, self.personas, self.cases)
+            self.progress.end()
         return self._prober
 
     def subjects(self) -> dict[tuple[str, PersonaSlug], Subject]:
