@@ -10,9 +10,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+from panel.engines.scheduler import Scheduler
 from panel.errors import MissingAnswers
 from panel.files import write_atomic
 from panel.prompts import Prompts
@@ -20,7 +22,7 @@ from panel.records import Calibration, Evidence, Persona, Pull
 from panel.requests import Engine
 from panel.weigh import weigh, weighing_of
 
-_AT_ONCE = 96
+_AT_ONCE = 48
 
 
 class Bank:
@@ -29,7 +31,7 @@ class Bank:
     Args:
         out: folder that pulls are kept in, one file per engine, model, prompt and persona.
         about: sets these pulls apart from others that such a file would hold: weighed again, or in another way.
-        on_weighed: told a persona, how many of its facts have been weighed, and of how many.
+        on_weighed: told how many pulls of one `load` have been made, and of how many.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Bank:
         out: Path,
         *,
         about: str = "",
-        on_weighed: Callable[[str, int, int], None] | None = None,
+        on_weighed: Callable[[int, int], None] | None = None,
     ) -> None:
         self._engine, self._prompts, self._out, self._about = engine, prompts, out, about
         self._on_weighed = on_weighed or _show
@@ -63,24 +65,40 @@ class Bank:
             MissingAnswers: the engine is a replay, and lacks answers; all chunks were tried.
         """
         wanted = {_key(item): item for item in evidence}
+        missing = [item for key, item in wanted.items() if any(key not in known for known in self._known.values())]
+        of, done = self.missing(missing), 0
         lacking: list[MissingAnswers] = []
-        for persona in self._personas:
-            known = self._known[persona.slug]
-            missing = [item for key, item in wanted.items() if key not in known]
-            for start in range(0, len(missing), _AT_ONCE):
-                chunk = missing[start : start + _AT_ONCE]
-                numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(chunk, start + 1)]
-                try:
-                    pulls = weigh(self._engine, self._prompts, persona, numbered)
-                except MissingAnswers as error:  # a replay: what else it lacks is named at once
-                    lacking.append(error)
+        for start in range(0, len(missing), _AT_ONCE):
+            for persona, items, found in self._weigh(missing[start : start + _AT_ONCE]):
+                if isinstance(found, MissingAnswers):  # a replay: what else it lacks is named at once
+                    lacking.append(found)
                     continue
-                known.update((_key(item), pull) for item, pull in zip(chunk, pulls, strict=True))
+                known = self._known[persona.slug]
+                known.update((_key(item), pull) for item, pull in zip(items, found, strict=True))
                 text = json.dumps({key: pull.model_dump() for key, pull in known.items()})
                 write_atomic(self._path(persona), text + "\n")
-                self._on_weighed(persona.slug, start + len(chunk), len(missing))
+                done += len(items)
+                self._on_weighed(done, of)
         if lacking:
             raise MissingAnswers.together(lacking)
+
+    def _weigh(self, chunk: Sequence[Evidence]) -> list[tuple[Persona, list[Evidence], list[Pull] | MissingAnswers]]:
+        """What each persona lacks of a chunk, and its pulls; all ask at once, so that a fact is read once for them."""
+        lacks = [(p, [item for item in chunk if _key(item) not in self._known[p.slug]]) for p in self._personas]
+        tasks = [(persona, items) for persona, items in lacks if items]
+        scheduler = Scheduler(self._engine, seats=len(tasks))
+
+        def one(persona: Persona, items: Sequence[Evidence]) -> list[Pull] | MissingAnswers:
+            numbered = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(items, 1)]
+            with scheduler.seat():
+                try:
+                    return weigh(scheduler, self._prompts, persona, numbered)
+                except MissingAnswers as error:
+                    return error
+
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            asked = [pool.submit(one, persona, items) for persona, items in tasks]
+        return [(persona, items, future.result()) for (persona, items), future in zip(tasks, asked, strict=True)]
 
     def pulls(self, persona: Persona, evidence: Sequence[Evidence]) -> list[Pull]:
         """What `weigh` would say of `evidence`, with the persona's calibration."""
@@ -99,9 +117,9 @@ class Bank:
         return self._out / f"{persona.slug}.{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
 
 
-def _show(persona: str, done: int, of: int) -> None:
+def _show(done: int, of: int) -> None:
     """Progress on one line, which is wiped when all is done."""
-    print(f"\r{persona}: weighing {done}/{of} ", end="", file=sys.stderr)
+    print(f"\rweighing {done}/{of} ", end="", file=sys.stderr)
     if done == of:
         print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 

@@ -64,7 +64,7 @@ class Ground:
     again: Callable[[str], Engine] | None = None
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     _prober: Prober | None = None
-    _loading: tuple[tuple[str, int], int] = (("", 0), 0)
+    _loaded: int = 0
 
     def bank(self, about: str = "", *, engine: Engine | None = None, personas: Sequence[Persona] | None = None) -> Bank:
         return Bank(
@@ -76,11 +76,10 @@ class Ground:
             on_weighed=self._weighed,
         )
 
-    def _weighed(self, persona: str, done: int, of: int) -> None:
+    def _weighed(self, done: int, of: int) -> None:
         """The bank counts what is done of one load; progress wants what is new."""
-        last, so_far = self._loading
-        self.progress.advance(done - so_far if (persona, of) == last and done > so_far else done)
-        self._loading = ((persona, of), done) if done < of else (("", 0), 0)
+        self.progress.advance(done - self._loaded)
+        self._loaded = done if done < of else 0
 
     def rerun(self, label: str) -> Engine:
         """The engine, for asking what was asked before."""

@@ -203,36 +203,49 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
     executor: Any = LLExecutor()
     bits = allocate_token_bitmask(len(drafts), codec.ll_tokenizer.vocab_size)
     logits, places = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
-    active = drafts
-    held = list(zip(places, drafts, strict=True))  # the row of each draft
     for draft in drafts:
         draft.pending = []
+    held = list(zip(places, drafts, strict=True))
+    ready = list(zip(drafts, logits, strict=True))
     while True:
-        fill_next_token_bitmask_par(executor, [(d.matcher, i) for i, d in enumerate(active)], bits)
-        for i, draft in enumerate(active):
+        if ready:
+            fill_next_token_bitmask_par(executor, [(draft.matcher, i) for i, (draft, _) in enumerate(ready)], bits)
+        for i, (draft, values) in enumerate(ready):
             allowed = np.unpackbits(bits[i].view(np.uint8), bitorder="little").astype(bool)
-            values = logits[i][0]
-            draft.choose(values, allowed[: len(values)])
-        logits, active = [], []
-        while not active:
-            unfinished = [d for _, d in held if not d.finish]
-            if not unfinished:
-                return
-            kept = [(row, d) for row, d in held if not d.finish or d.request.continues]
-            width = sum(len(d.pending) for d in unfinished) // len(unfinished)
-            passed = rows.extend([_next_extension(row, d, width, codec.stops[0]) for row, d in kept])
-            held = [(row, d) for row, (_, d) in enumerate(kept)]
-            for values, (_, draft) in zip(passed, kept, strict=True):
-                if not draft.finish:
-                    del draft.pending[:width]
-                    if not draft.pending:
-                        active.append(draft)
-                        logits.append(values)
+            draft.choose(values[0], allowed[: values.shape[1]])
+        if all(draft.finish for draft in drafts):
+            return
+        held, ready = _pass(rows, held, codec.stops[0])
 
 
-def _next_extension(row: int, draft: _Draft, width: int, filler: int) -> Extension:
-    """The next tokens of a draft, at most `width`: a pass is padded to its longest row, and where one draft has many
-    tokens to catch up with, the others go on meanwhile."""
+def _pass(
+    rows: Rows, held: Sequence[tuple[int, _Draft]], filler: int
+) -> tuple[list[tuple[int, _Draft]], list[tuple[_Draft, Floats]]]:
+    """Give the model the next tokens of every draft.
+
+    A pass is padded to its longest row. So where some have many tokens to catch up with, which the grammar forces, all
+    give as many as they have on average, and the others go on meanwhile.
+
+    Args:
+        held: drafts with their rows; those that have finished are let go, but for conversations that go on.
+
+    Returns:
+        The same with their new rows, and the drafts that may choose a token, each with its [1, V] logits.
+    """
+    kept = [(row, draft) for row, draft in held if not draft.finish or draft.request.continues]
+    waiting = [len(draft.pending) for _, draft in kept if not draft.finish]
+    width = sum(waiting) // len(waiting)
+    passed = rows.extend([_extension(row, draft, width, filler) for row, draft in kept])
+    ready = []
+    for (_, draft), values in zip(kept, passed, strict=True):
+        if not draft.finish:
+            del draft.pending[:width]
+            if not draft.pending:
+                ready.append((draft, values))
+    return [(row, draft) for row, (_, draft) in enumerate(kept)], ready
+
+
+def _extension(row: int, draft: _Draft, width: int, filler: int) -> Extension:
     done = len(draft.prompt) + len(draft.tokens)
     if draft.finish:
         return Extension(row, done, [filler], ghost=True)

@@ -14,6 +14,7 @@ from panel.assets import asset_folder
 from panel.engines.scripted import ScriptedEngine
 from panel.prompts import Prompts
 from panel.records import Calibration, Persona
+from panel.requests import ScoreRequest, Scores
 from panel.weigh import CONTENT_FREE, weigh
 from tests.evals.judges import GOOD, POOR, SPLIT, coin, constant, fact, judge, perfect
 from tests.scripted import last_fact
@@ -48,6 +49,21 @@ def test_each_fact_is_weighed_once_by_each_persona(open_bank: Callable[..., Bank
     assert len(asked(engine)) == 2 * len(EVIDENCE)
     bank.load([*EVIDENCE, fact("Something else works well.")])
     assert asked(engine)[2 * len(EVIDENCE) :] == ["Something else works well."] * 2
+
+
+def test_all_personas_ask_about_a_fact_at_once(open_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fact that several read is computed once, if they ask together."""
+    engine, batches = judge(perfect), list[list[str]]()
+    answer = engine.score
+
+    def score(requests: Sequence[ScoreRequest]) -> list[Scores]:
+        batches.append([request.key.split("/")[1] for request in requests])
+        return answer(requests)
+
+    monkeypatch.setattr(engine, "score", score)
+    open_bank(engine).load(EVIDENCE)
+    assert len(batches) == 1
+    assert len(set(batches[0])) == 2
 
 
 def test_the_kind_is_part_of_a_fact(open_bank: Callable[..., Bank], personas: tuple[Persona, ...]) -> None:
