@@ -68,17 +68,12 @@ def draw(bars: Sequence[Bar], ceiling_per_minute: float | None, title: str, path
             xycoords=("data", "axes fraction"), textcoords="offset points", ha="right", fontsize=8, color=OURS,
         )  # fmt: skip
     labels = (
-        (rates, "well-formed reviews per minute (pale), also grounded (dark); log scale", True),
-        (firsts, "seconds to the first review, loading included; log scale", True),
-        (memory, "peak memory, GB", False),
+        (rates, "well-formed reviews per minute (pale), also grounded (dark)"),
+        (firsts, "seconds to the first review, loading included"),
+        (memory, "peak memory, GB"),
     )
-    for axis, label, is_log in labels:
-        if is_log:
-            axis.set_xscale("log")
-            low, high = axis.get_xlim()
-            axis.set_xlim(low / 2, high * 4)  # room for the numbers
-        else:
-            axis.set_xlim(0, axis.get_xlim()[1] * 1.35)
+    for axis, label in labels:
+        axis.set_xlim(0, axis.get_xlim()[1] * 1.35)  # room for the numbers
         axis.set_xlabel(label, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
@@ -109,7 +104,10 @@ def _value(axis: Any, place: int, value: float | None, colour: str, form: str) -
 
 
 def _label(axis: Any, place: int, value: float, text: str) -> None:
-    axis.annotate(text, (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    axis.annotate(
+        text, (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )  # fmt: skip
 
 
 def _say(axis: Any, place: int, text: str) -> None:

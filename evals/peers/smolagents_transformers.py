@@ -31,7 +31,8 @@ class Smolagents:
 
     def warm_up(self, job: Job) -> None:
         self._model.kwargs["max_new_tokens"] = 8
-        self._model.generate(list(job.warm_up.messages))
+        spoken = ((message["role"], message["content"]) for message in job.warm_up.messages)
+        self._model.generate([{"role": role, "content": [{"type": "text", "text": text}]} for role, text in spoken])
 
     def prepare(self, task: Task) -> None:
         pass
