@@ -180,11 +180,19 @@ def test_two_reviews_of_one_persona_are_found(folder: Folder) -> None:
 
 def test_a_record_that_lacks_a_review_or_holds_another_is_found(folder: Folder) -> None:
     whole_run(folder)
-    folder.merge(tools=[{"slug": TOOL, "reviews": [review("builder", quote="Other words.")]}])
+    folder.merge(tools=[{"slug": TOOL, "reviews": [review("builder", decision="skip")]}])
     assert finish(folder).faults == [
         "round-01: the records have 1 reviews of 4",
         "round-01: fernhook.builder: its record and the folder do not agree",
     ]
+
+
+def test_a_record_may_say_it_in_other_words(folder: Folder) -> None:
+    """As it does where two reviewers had said a thing alike."""
+    whole_run(folder)
+    told = [review(p, **({"quote": "Other words."} if p == "builder" else {})) for p in PERSONA_SLUGS]
+    folder.merge(tools=[{"slug": TOOL, "reviews": told}])
+    assert finish(folder).faults == []
 
 
 @pytest.mark.parametrize("text", ["", '{"schema": "compar', "[]"])
