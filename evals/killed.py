@@ -121,7 +121,7 @@ class Watch:
         for place, review in reviews.items():
             if review["status"] != "scored":
                 result.unscored += 1
-            elif _but_words(stored.get(place)) != _but_words(review):
+            elif not _agree(stored.get(place), review):
                 self._fault(f"{'.'.join(place)}: its record and the folder do not agree")
             if place in calm:
                 same = not differences(without_clock(calm[place]), without_clock(review))
@@ -149,14 +149,25 @@ class Watch:
             self.faults.append(message)
 
 
-def _but_words(review: Any) -> Any:
-    """A review without its sentences: where two reviewers said a thing alike, the record has one of them in other words
-    (`panel.distinct`), and the tokens that those took."""
-    if not isinstance(review, dict):
-        return None
-    beats = [(b.get("name"), b.get("cites")) if isinstance(b, dict) else b for b in review.get("beats") or ()]
-    made = {**(review.get("provenance") or {}), "completion_tokens": 0}
-    return {**review, "quote": "", "beats": beats, "provenance": made}
+def _agree(stored: Any, told: Any) -> bool:
+    """Whether the record's review is the stored one.
+
+    Where two reviewers said a thing alike, `panel.distinct` has had one of them write it again, which took tokens: that
+    review alone may differ, in its sentences alone, and its quote must be made of them.
+    """
+    if stored == told:
+        return True
+    if not (_is_review(stored) and _is_review(told)):
+        return False
+    before, after = (review["provenance"].get("completion_tokens", 0) for review in (stored, told))
+    if after <= before or _but_words(stored) != _but_words(told):
+        return False
+    return bool(told["quote"] == " ".join(beat["text"] for beat in told["beats"]))
+
+
+def _but_words(review: dict[str, Any]) -> dict[str, Any]:
+    beats = [(beat["name"], beat["cites"]) for beat in review["beats"]]
+    return {**review, "quote": "", "beats": beats, "provenance": {**review["provenance"], "completion_tokens": 0}}
 
 
 def _is_review(data: Any) -> bool:

@@ -180,19 +180,37 @@ def test_two_reviews_of_one_persona_are_found(folder: Folder) -> None:
 
 def test_a_record_that_lacks_a_review_or_holds_another_is_found(folder: Folder) -> None:
     whole_run(folder)
-    folder.merge(tools=[{"slug": TOOL, "reviews": [review("builder", decision="skip")]}])
+    folder.merge(tools=[{"slug": TOOL, "reviews": [review("builder", quote="Other words.")]}])
     assert finish(folder).faults == [
         "round-01: the records have 1 reviews of 4",
         "round-01: fernhook.builder: its record and the folder do not agree",
     ]
 
 
-def test_a_record_may_say_it_in_other_words(folder: Folder) -> None:
-    """As it does where two reviewers had said a thing alike."""
+def spoken(text: str, tokens: int, **changes: Any) -> dict[str, Any]:
+    beats = [{"name": "primitive", "text": text, "cites": ["E1"]}]
+    return review("builder", beats=beats, quote=text, provenance={"steps": 4, "completion_tokens": tokens}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("told", "agrees"),
+    [
+        (spoken("It waits.", 40), True),
+        (spoken("It is patient.", 65), True),  # written again, since another reviewer had said the same
+        (spoken("It is patient.", 40), False),  # nobody wrote it
+        (spoken("It is patient.", 65) | {"quote": "It waits."}, False),
+        (spoken("It is patient.", 65, decision="skip"), False),
+    ],
+)
+def test_a_record_may_differ_where_a_sentence_was_written_again(
+    folder: Folder, told: dict[str, Any], agrees: bool
+) -> None:
     whole_run(folder)
-    told = [review(p, **({"quote": "Other words."} if p == "builder" else {})) for p in PERSONA_SLUGS]
-    folder.merge(tools=[{"slug": TOOL, "reviews": told}])
-    assert finish(folder).faults == []
+    stored = spoken("It waits.", 40)
+    folder.save("builder", journal=False, **{name: stored[name] for name in ("beats", "quote", "provenance")})
+    folder.merge(tools=[{"slug": TOOL, "reviews": [told, *(review(p) for p in PERSONA_SLUGS if p != "builder")]}])
+    fault = "round-01: fernhook.builder: its record and the folder do not agree"
+    assert finish(folder).faults == ([] if agrees else [fault])
 
 
 @pytest.mark.parametrize("text", ["", '{"schema": "compar', "[]"])
