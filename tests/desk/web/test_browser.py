@@ -116,6 +116,12 @@ def published(live: Live) -> str:
     return (live.store.site / SLUG / "index.html").read_text(encoding="utf-8")
 
 
+def sees(page: Any, locator: Any) -> None:
+    """Wait until it is there, and the page that it is on has loaded: before, keys and buttons have no script yet."""
+    locator.wait_for()
+    page.wait_for_load_state()
+
+
 def waive_all(page: Any, press: Callable[[Any], None]) -> None:
     """Let pass what is flagged, one after another, as a person would who has looked at it."""
     for _ in range(20):
@@ -127,6 +133,7 @@ def waive_all(page: Any, press: Callable[[Any], None]) -> None:
         waiver.locator("input[name=reason]").fill("Read, and it is so.")
         press(waiver.locator("button"))
         until(page, f"document.querySelectorAll('.blockers li:not(.waived)').length < {left}")
+        page.wait_for_load_state()
     raise AssertionError("something stays in the way")
 
 
@@ -172,10 +179,11 @@ def test_the_whole_way_by_mouse(page: Any, live: Live) -> None:
     waive_all(page, lambda button: button.click())
     page.locator("#approve").click()
     page.locator("#publish").click()
-    page.locator("#withdraw-open").wait_for()
+    sees(page, page.locator("#withdraw-open"))
     assert "Anna" in published(live)
     first = published(live)
-    page.locator("#publish").click()
+    with page.expect_navigation():
+        page.locator("#publish").click()
     page.get_by_text("Published.", exact=True).wait_for()
     assert published(live) == first
     page.locator("#withdraw-open").click()
@@ -206,9 +214,10 @@ def edit_a_quote(page: Any, live: Live) -> None:
     final = f"{draft[:-1]}, as one would want."
     area.fill(final)
     sentence.get_by_text("Saved", exact=True).wait_for()
-    sentence.get_by_role("button", name="Done").click()
-    until(page, "document.querySelector('#item') && !document.querySelector('.sentence.open')")
-    page.locator(".sentence.edited").first.wait_for()
+    with page.expect_navigation():  # the page is loaded again, and "d" has to wait for that
+        sentence.get_by_role("button", name="Done").click()
+    assert page.locator(".sentence.edited").count() == 1
+    assert page.locator(".sentence.open").count() == 0
     text = live.store.item(SLUG).texts[target]
     assert (text.draft, text.current, text.by) == (draft, final, "Anna")
     page.keyboard.press("d")
@@ -227,7 +236,7 @@ def overrule(page: Any) -> None:
     page.locator(f"dialog[open] [value={after.lower()}]").check()
     page.locator("dialog[open] textarea").fill("The price fits the budget.")
     page.locator("dialog[open] button.primary").click()
-    review.get_by_text("verdict of Anna").wait_for()
+    sees(page, review.get_by_text("verdict of Anna"))
     assert review.locator(".verdict .badge").inner_text() == after
     assert "The price fits the budget." in review.inner_text()
 
@@ -235,10 +244,10 @@ def overrule(page: Any) -> None:
 def regenerate(page: Any, live: Live) -> None:
     review = page.locator('[data-review="bramble/futurist"]')
     review.get_by_role("button", name="Regenerate").click()
-    review.locator(".offer").wait_for()
+    sees(page, review.locator(".offer"))
     review.locator(".offer [name=beat]").first.check()
     review.get_by_role("button", name="Take the ticked sentences").click()
-    page.get_by_text("The new version is in use.").wait_for()
+    sees(page, page.get_by_text("The new version is in use."))
     assert {offer.version for offer in live.store.item(SLUG).offers["bramble/futurist"]} == {1, 2}
 
 
@@ -257,11 +266,6 @@ class Keys:
 
     def write(self, text: str) -> None:
         self.page.keyboard.insert_text(text)
-
-    def sees(self, locator: Any) -> None:
-        """Wait until it is there, and the page has loaded that it is on: keys do nothing before."""
-        locator.wait_for()
-        self.page.wait_for_load_state()
 
     def to(self, selector: str, back: bool = False) -> None:
         """Tab until the focus is on `selector`, which must be visible to whoever looks for it."""
@@ -313,15 +317,16 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.press("Control+a")
     keys.write(f"{draft[:-1]}, as one would want.")
     until(page, "document.querySelector('.sentence.open .saved').textContent === 'Saved'")
-    keys.press("Escape")
-    keys.sees(page.locator(".sentence.edited").first)
+    with page.expect_navigation():
+        keys.press("Escape")
+    assert page.locator(".sentence.edited").count() == 1
     until(page, "document.activeElement.classList.contains('text')")
     with page.expect_navigation():
         keys.press("u")  # undone, and done again
     assert page.locator(".sentence.edited").count() == 0
     with page.expect_navigation():
         keys.press("U")
-    keys.sees(page.locator(".sentence.edited").first)
+    sees(page, page.locator(".sentence.edited").first)
     assert live.store.item(SLUG).texts[target].edited
 
     until(page, "document.activeElement.classList.contains('text')")
@@ -331,13 +336,13 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.write("It is too young.")
     keys.to("dialog[open] button.primary")
     keys.press("Enter")
-    keys.sees(page.get_by_text("verdict of Anna"))
+    sees(page, page.get_by_text("verdict of Anna"))
 
     keys.press("J", "J", "r")
-    page.locator(".offer").wait_for()
+    sees(page, page.locator(".offer"))
     keys.to(".offer button.primary")
     keys.press("Enter")
-    keys.sees(page.get_by_text("The new version is in use."))
+    sees(page, page.get_by_text("The new version is in use."))
 
     def press(locator: Any) -> None:
         locator.focus()
@@ -346,9 +351,9 @@ def test_the_whole_way_by_keyboard_alone(page: Any, live: Live) -> None:
     keys.press("b")
     waive_all(page, press)
     keys.press("a")
-    keys.sees(page.locator("#publish"))
+    sees(page, page.locator("#publish"))
     keys.press("a")
-    keys.sees(page.locator("#withdraw-open"))
+    sees(page, page.locator("#withdraw-open"))
     assert "Anna" in published(live)
     keys.press("w")
     until(page, "document.activeElement.id === 'withdraw-r'")
