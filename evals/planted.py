@@ -109,8 +109,8 @@ def _grammar(scene: Scene) -> None:
 
 
 def _order(scene: Scene) -> None:
-    first = "size = (1.5 if item.id == 'E1' else 1) * min("
-    scene.code.append(("panel.decide", "size = min(", first))
+    first = "(1.5 if item.id == 'E1' else 1) * size_of(pull, deadband), pull > 0"
+    scene.code.append(("panel.decide", "size_of(pull, deadband), pull > 0", first))
 
 
 def _quantisation(scene: Scene) -> None:

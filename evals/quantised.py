@@ -24,7 +24,7 @@ from panel.errors import PanelError, SetupError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-#: A pull nearer to zero than this weighs nothing (the calibrated dead band), so its sign says nothing either.
+#: A pull nearer to zero than this weighs little (see `panel.decide.size_of`), so its sign says little either.
 IDLE = 0.4
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from panel.decide import CEILING, LIMIT, SAME_FACT, balance
+from panel.decide import CEILING, EDGE, LIMIT, SAME_FACT, balance
 from panel.errors import SetupError
 from panel.files import write_atomic
 from panel.gold import Case
@@ -24,8 +24,8 @@ from panel.records import Calibration, Persona, PersonaSlug, Pull
 from panel.requests import EngineInfo
 
 FILE = "calibrations.yaml"
-#: Half-width of the dead band in nats, chosen on dev with `LIMIT` and `PENALTY_C` (see evals/LOG.md).
-DEADBAND = 0.4
+#: Half-width of the dead band in nats, chosen on dev with `EDGE`, `LIMIT` and `PENALTY_C` (see evals/LOG.md).
+DEADBAND = 0.2
 #: Inverse strength of the L2 penalty on the standardised sums (scikit-learn's C).
 PENALTY_C = 1.0
 
@@ -63,7 +63,7 @@ def calibration_key(persona: Persona, info: EngineInfo, weighing: str) -> str:
         "adapter": info.adapter_sha256,
         "engine": info.engine,
         "weighing": weighing,
-        "deciding": [LIMIT, CEILING, SAME_FACT],
+        "deciding": [EDGE, LIMIT, CEILING, SAME_FACT],
         "lens": {kind: float(weight) for kind, weight in sorted(persona.lens.items())},
     }
     return hashlib.sha256(json.dumps(about, ensure_ascii=False).encode()).hexdigest()[:16]

@@ -1,10 +1,10 @@
 """From pulls to a verdict: p_ship = sigmoid(intercept + strengths · S − weaknesses · W).
 
 S and W are the sums of the pulls toward ship and toward skip, each weighted by the persona's lens, over distinct facts:
-what says the same thing twice counts once. A pull within the calibration's dead band weighs nothing, so facts without
-bearing cannot add up; none weighs more than `LIMIT`, so no fact decides alone; and the sums level off toward `CEILING`,
-so that no heap of small facts outweighs everything else. Nothing here looks at the order of the evidence or runs a
-model.
+what says the same thing twice counts once. A pull within the calibration's dead band weighs nothing and one a little
+beyond it little, so facts without bearing hardly add up; none weighs more than `LIMIT`, so no fact decides alone; and
+the sums level off toward `CEILING`, so that no heap of small facts outweighs everything else. Nothing here looks at the
+order of the evidence or runs a model.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from collections.abc import Mapping, Sequence
 
 from panel.records import Decision, Evidence, Kind, Persona, Pull
 
-#: Nats beyond the dead band at which a fact stops to weigh more.
-LIMIT = 1.5
+#: Width in nats of the dead band's soft edge, over which a fact comes to weigh as much as it pulls; see `size_of`.
+EDGE = 1.0
+#: The most that one fact weighs, in nats.
+LIMIT = 2.0
+#: Nats at which a pull is worth a sentence; less of it may count without being an argument.
+TELLING = 0.4
 #: What the sum of one side levels off toward, in nats: C · (1 − exp(−sum / C)).
 CEILING = 12.0
 #: Two facts whose words overlap at least this much (Jaccard index) are one fact.
@@ -62,9 +66,18 @@ def distinct_facts(
         # the fullest wording speaks for the group, so that a copy in fewer words changes nothing
         item = min(group, key=lambda e: (-len(e.text), e.text, e.kind, by_id[e.id]))
         pull = by_id[item.id]
-        size = min(max(abs(pull) - deadband, 0.0), LIMIT)
-        found.append((item.kind, size, pull > 0))
+        found.append((item.kind, size_of(pull, deadband), pull > 0))
     return found
+
+
+def size_of(pull: float, deadband: float) -> float:
+    """What a pull weighs, in nats: nothing up to the dead band, x²/2 over its edge, then x − EDGE/2, at most `LIMIT`.
+
+    x is how far the pull is beyond the dead band; with another `EDGE` it is x²/(2·EDGE). The slope grows from 0 to 1
+    over the edge, as that of Huber's loss does, so a pull that moves a little never comes to count all at once.
+    """
+    beyond = max(abs(pull) - deadband, 0.0)
+    return min(beyond * beyond / (2 * EDGE) if beyond < EDGE else beyond - EDGE / 2, LIMIT)
 
 
 def levelled(total: float) -> float:

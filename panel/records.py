@@ -196,7 +196,7 @@ class Calibration(_Input):
 
     fitted: bool = False
     neutral: float = Field(default=0.0, allow_inf_nan=False)
-    deadband: float = Field(default=0.4, ge=0, allow_inf_nan=False)
+    deadband: float = Field(default=0.2, ge=0, allow_inf_nan=False)
     intercept: float = Field(default=0.0, allow_inf_nan=False)
     strengths: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     weaknesses: float = Field(default=1.0, gt=0, allow_inf_nan=False)

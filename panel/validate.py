@@ -24,6 +24,13 @@ _NEGATION = re.compile(
     re.IGNORECASE,
 )
 
+#: Words at the end of a stem that a noun follows, and no clause.
+_BEFORE_A_NOUN = re.compile(r"\b(?:with|over|through|by|under|given|to|is|are)$", re.IGNORECASE)
+#: Pronouns that can only be subjects.
+_SUBJECTS = re.compile(r"(?:it|they|he|she|we)\b", re.IGNORECASE)
+#: What may put a clause behind a noun: "the fact that, as a guest, it breaks".
+_JOINS = re.compile(r"\b(?:that|which|who|where|when|if|how)\b", re.IGNORECASE)
+
 #: What advertisements and models say of anything.
 _BOILERPLATE = re.compile(
     r"\b(?:in today's|ever-(?:changing|evolving)|fast-paced|game.?chang\w+|cutting.edge|state.of.the.art|"
@@ -128,6 +135,8 @@ def check_beat(
         problems += _stutter(rest, cited)
     if _echo(rest, stem):
         problems.append("only repeats its opening words")
+    if _clause_for_noun(rest, stem, cited):
+        problems.append(f"goes on with a clause, where {stem.split()[-1]!r} wants a noun")
     phrase = boilerplate(rest)
     if phrase:
         problems.append(f"says {phrase!r}, which fits any tool")
@@ -171,6 +180,19 @@ def _echo(rest: str, stem: str) -> bool:
     said = set(content_words(stem))
     words = content_words(rest)
     return len(said) > 1 and bool(words) and sum(w in said for w in words) * 2 > len(words)
+
+
+def _clause_for_noun(rest: str, stem: str, cited: Sequence[Evidence]) -> bool:
+    """A whole clause after a word that no clause can follow: "with Apache 2.0 covers the weights", "over today, it
+    breaks". It is known by its subject, or by being the evidence's own.
+    """
+    if not _BEFORE_A_NOUN.search(stem.rstrip()):
+        return False
+    openings = [re.split(r"[,;:.!?](?:\s|$)", item.text, maxsplit=1)[0] for item in cited]
+    if any(len(words.split()) > 2 and re.match(rf"{re.escape(words)}\b", rest, re.IGNORECASE) for words in openings):
+        return True
+    first, _, then = rest.partition(", ")
+    return bool(_SUBJECTS.match(rest) or (_SUBJECTS.match(then) and not _JOINS.search(first)))
 
 
 def _negation(rest: str, cited: Sequence[Evidence]) -> list[str]:

@@ -87,7 +87,10 @@ def write(request: GenerateRequest) -> str:
     if request.grammar.kind == "lark":
         only = re.fullmatch(r'start: (".*")\n', request.grammar.text)  # a quotation
         return json.loads(only[1]) if only else written_call(request.grammar.text)
-    return f" {OWN_WORD[request.key.split('/')[1]]}".rstrip() + restated(last_fact(request.messages[-1].content))
+    said = restated(last_fact(request.messages[-1].content))
+    if re.search(r" (?:with|over|through|by|under|given|to|is|are)$", request.opening):  # a noun is wanted
+        said = f" how{said}"
+    return f" {OWN_WORD[request.key.split('/')[1]]}".rstrip() + said
 
 
 def scripted_engine(

@@ -308,7 +308,7 @@ def pulls(*log_odds: float) -> list[Pull]:
 
 def told_apart(seed: int, count: int = 24, zero: float = 0.0) -> tuple[list[Case], list[list[Pull]]]:
     """Half of the tools ship, with 5 or 6 good facts of 8; the others have 2 or 3. The rest of the 8 is bad, and 2 more
-    are idle. Pulls are `zero` plus the sign, with a noise of 0.2."""
+    are idle. Pulls are `zero` plus the sign times 1.5, with a noise of 0.2."""
     rng = random.Random(seed)  # noqa: S311
     cases, rows = [], []
     for number in range(count):
@@ -317,7 +317,7 @@ def told_apart(seed: int, count: int = 24, zero: float = 0.0) -> tuple[list[Case
         signs = [1] * good + [-1] * (8 - good) + [0, 0]
         rng.shuffle(signs)
         cases.append(case(number, ship, signs))
-        rows.append(pulls(*(round(zero + sign + rng.gauss(0, 0.2), 3) for sign in signs)))
+        rows.append(pulls(*(round(zero + 1.5 * sign + rng.gauss(0, 0.2), 3) for sign in signs)))
     return cases, rows
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.decide import CEILING, LIMIT, balance, decide
+from panel.decide import CEILING, EDGE, LIMIT, balance, decide, size_of
 from panel.personas import load_personas
 from panel.records import KINDS, Calibration, Evidence, Persona, Pull
 
@@ -33,53 +33,69 @@ def levelled(total: float) -> float:
 
 
 def test_p_ship_worked_by_hand(fact: Callable[..., Evidence]) -> None:
-    """Lens 2 and 1, pulls 0.5 and −0.4: sums of 2 · 0.5 = 1 and 1 · 0.4 = 0.4, levelled S = 0.9595 and W = 0.3934;
-    sigmoid(0.9595 − 0.3934) = 0.6379."""
+    """Lens 2 and 1, pulls 2 and −1.5, both half a nat less for the soft edge: sums of 2 · 1.5 = 3 and 1 · 1 = 1,
+    levelled S = 2.6544 and W = 0.9595; sigmoid(2.6544 − 0.9595) = 0.8449."""
     evidence = [fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters.", kind="support")]
-    weighed = pulls(E1=0.5, E2=-0.4)
+    weighed = pulls(E1=2.0, E2=-1.5)
     assert balance(lens(capability=2, support=1), evidence, weighed, deadband=0.0) == pytest.approx(
-        (0.95947, 0.39341), abs=1e-5
+        (2.65439, 0.95947), abs=1e-5
     )
-    assert decide(lens(capability=2, support=1), evidence, weighed) == ("ship", 0.6379)
+    assert decide(lens(capability=2, support=1), evidence, weighed) == ("ship", 0.8449)
 
 
 def test_calibration_worked_by_hand(fact: Callable[..., Evidence]) -> None:
-    """Beyond a dead band of 0.25 the pulls 0.75, −0.5 and 0.2 leave sums of 1 · 0.5 and 2 · 0.25 = 0.5, and nothing of
-    the third; levelled 0.4897 both: −1 + 2 · 0.4897 − 0.5 · 0.4897 = −0.2654; sigmoid(−0.2654) = 0.434."""
+    """Beyond a dead band of 0.25 the pulls 1.75, −0.75 and 0.2 are 1.5, 0.5 and nothing, and weigh 1.5 − 0.5 = 1 and
+    0.5² / 2 = 0.125: sums of 1 · 1 and 2 · 0.125 = 0.25, levelled 0.9595 and 0.2474; −1 + 2 · 0.9595 − 0.5 · 0.2474 =
+    0.7952; sigmoid(0.7952) = 0.689."""
     evidence = [
         fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters.", kind="support"),
         fact("E3", "Its manual is blue.", kind="docs"),
     ]  # fmt: skip
     calibration = Calibration(fitted=True, deadband=0.25, intercept=-1, strengths=2, weaknesses=0.5)
     persona = lens(calibration, capability=1, support=2, docs=1)
-    weighed = pulls(E1=0.75, E2=-0.5, E3=0.2)
-    assert balance(persona, evidence, weighed, deadband=0.25) == pytest.approx((0.48973, 0.48973), abs=1e-5)
-    assert decide(persona, evidence, weighed) == ("skip", 0.434)
+    weighed = pulls(E1=1.75, E2=-0.75, E3=0.2)
+    assert balance(persona, evidence, weighed, deadband=0.25) == pytest.approx((0.95947, 0.24741), abs=1e-5)
+    assert decide(persona, evidence, weighed) == ("ship", 0.689)
 
 
-@pytest.mark.parametrize(("pull", "weight"), [(0.4, 0.0), (-0.4, 0.0), (0.5, 0.1), (-0.5, 0.1), (0.0, 0.0)])
-def test_the_dead_band_has_its_edge_inside(pull: float, weight: float, fact: Callable[..., Evidence]) -> None:
-    toward, against = balance(lens(capability=1), [fact("E1", "It runs.")], pulls(E1=pull), deadband=0.4)
-    weight = levelled(weight)
-    assert (toward, against) == pytest.approx((weight, 0.0) if pull > 0 else (0.0, weight))
+@pytest.mark.parametrize(
+    ("pull", "weight"), [(0.0, 0.0), (0.4, 0.0), (0.5, 0.005), (0.9, 0.125), (1.4, 0.5), (1.5, 0.6), (2.8, 1.9)]
+)
+def test_the_dead_band_has_its_edge_inside_and_a_soft_one(
+    pull: float, weight: float, fact: Callable[..., Evidence]
+) -> None:
+    """Beyond 0.4, x²/2 over one nat, then x − 1/2."""
+    evidence, persona = [fact("E1", "It runs.")], lens(capability=1)
+    assert EDGE == 1.0
+    assert balance(persona, evidence, pulls(E1=pull), deadband=0.4) == pytest.approx((levelled(weight), 0.0))
+    assert balance(persona, evidence, pulls(E1=-pull), deadband=0.4) == pytest.approx((0.0, levelled(weight)))
+
+
+def test_a_weight_never_jumps() -> None:
+    """No step of a thousandth of a nat moves the weight by more, and none moves it the wrong way."""
+    weights = [size_of(n / 1000, 0.2) for n in range(4000)]
+    steps = [after - before for before, after in itertools.pairwise(weights)]
+    assert min(steps) >= 0
+    assert max(steps) == pytest.approx(0.001)
+    assert weights[-1] == LIMIT
 
 
 def test_no_fact_weighs_more_than_the_limit(fact: Callable[..., Evidence]) -> None:
-    """LIMIT is counted from the edge of the dead band: 1.9 is the last pull that weighs more than those before it."""
-    assert LIMIT == 1.5
+    """2.9 = 0.4 + 2 + 1/2 is the last pull that weighs more than those before it."""
+    assert LIMIT == 2.0
     evidence, persona = [fact("E1", "It runs.")], lens(capability=2)
-    expected = [levelled(2 * weight) for weight in (1.4, 1.5, 1.5, 1.5)]
-    sums = [balance(persona, evidence, pulls(E1=pull), deadband=0.4)[0] for pull in (1.8, 1.9, 2.0, 1e6)]
+    expected = [levelled(2 * weight) for weight in (1.9, 2.0, 2.0, 2.0)]
+    sums = [balance(persona, evidence, pulls(E1=pull), deadband=0.4)[0] for pull in (2.8, 2.9, 3.0, 1e6)]
     assert sums == pytest.approx(expected)
-    sums = [balance(persona, evidence, pulls(E1=-pull), deadband=0.4)[1] for pull in (1.8, 1.9, 2.0, 1e6)]
+    sums = [balance(persona, evidence, pulls(E1=-pull), deadband=0.4)[1] for pull in (2.8, 2.9, 3.0, 1e6)]
     assert sums == pytest.approx(expected)
 
 
 def test_no_fact_decides_alone(fact: Callable[..., Evidence]) -> None:
-    """Two facts that pull by 1 outweigh one that pulls by 1,000: levelled, 1.8422 against the 1.41 of the limit;
-    sigmoid(0.4322) = 0.6064."""
+    """Two facts that pull by 2 outweigh one that pulls by 1,000: 1.5 twice, levelled 2.6544, against the 1.8422 of the
+    limit; sigmoid(0.8122) = 0.6926."""
     evidence = [fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters."), fact("E3", "Backups are kept.")]
-    assert decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-1000.0, E3=1.0)) == ("ship", 0.6064)
+    assert decide(lens(capability=1), evidence, pulls(E1=2.0, E2=-1000.0, E3=2.0)) == ("ship", 0.6926)
 
 
 def heap(size: int, pull: float) -> tuple[list[Evidence], list[Pull]]:
@@ -89,24 +105,24 @@ def heap(size: int, pull: float) -> tuple[list[Evidence], list[Pull]]:
 
 
 def test_no_heap_of_facts_weighs_more_than_the_ceiling() -> None:
-    """Forty facts of 0.1 leave 12 · (1 − exp(−4 / 12)) = 3.4 of their 4 nats, and 200 of the limit's weight all but
-    nothing below 12 of their 300."""
+    """Forty facts that pull by 0.4 and weigh 0.08 leave 12 · (1 − exp(−3.2 / 12)) = 2.8 of their 3.2 nats, and 200 of
+    the limit's weight all but nothing below 12 of their 400."""
     assert CEILING == 12.0
-    assert balance(lens(capability=1), *heap(40, 0.1), deadband=0.0) == pytest.approx((3.40162, 0.0), abs=1e-5)
-    assert balance(lens(capability=1), *heap(40, -0.1), deadband=0.0) == pytest.approx((0.0, 3.40162), abs=1e-5)
-    assert balance(lens(capability=1), *heap(200, 1.5), deadband=0.0)[0] == pytest.approx(12.0, abs=1e-6)
+    assert balance(lens(capability=1), *heap(40, 0.4), deadband=0.0) == pytest.approx((2.80886, 0.0), abs=1e-5)
+    assert balance(lens(capability=1), *heap(40, -0.4), deadband=0.0) == pytest.approx((0.0, 2.80886), abs=1e-5)
+    assert balance(lens(capability=1), *heap(200, 2.5), deadband=0.0)[0] == pytest.approx(12.0, abs=1e-6)
 
 
 def test_what_a_persona_does_not_look_at_does_not_count(fact: Callable[..., Evidence]) -> None:
     evidence = [fact("E1", "It runs anywhere."), fact("E2", "Nobody answers letters.", kind="support")]
-    assert decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-50.0)) == ("ship", 0.723)  # sigmoid(0.9595)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.5, E2=-50.0)) == ("ship", 0.723)  # sigmoid(0.9595)
     assert decide(lens(), evidence, pulls(E1=1.0, E2=-50.0)) == ("ship", 0.5)
 
 
 @pytest.mark.parametrize("log_odds", [-1e6, -800.0, 800.0, 1e6])
 def test_a_pull_of_any_size_gives_a_probability(log_odds: float, fact: Callable[..., Evidence]) -> None:
-    """The limit holds it at 1.5, which is levelled to 1.41; sigmoid(±1.41) = 0.8038, 0.1962."""
-    expected = ("ship", 0.8038) if log_odds > 0 else ("skip", 0.1962)
+    """The limit holds it at 2, which is levelled to 1.8422; sigmoid(±1.8422) = 0.8632, 0.1368."""
+    expected = ("ship", 0.8632) if log_odds > 0 else ("skip", 0.1368)
     assert decide(lens(capability=1), [fact("E1", "It runs.")], pulls(E1=log_odds)) == expected
 
 
@@ -119,27 +135,27 @@ def test_a_calibration_of_any_size_gives_a_probability(intercept: float, fact: C
 
 
 def test_the_same_thing_twice_counts_once(fact: Callable[..., Evidence]) -> None:
-    """With E3 beside E1, and nothing new in it, its side stays at 1.0 and is not 2.0: levelled, 0.9595 − 0.5852;
-    sigmoid 0.5925."""
+    """With E3 beside E1, and nothing new in it, its side stays at 1.5 − 0.5 = 1 and is not 2, against 0.6: levelled,
+    0.9595 − 0.5852; sigmoid 0.5925."""
     evidence = [fact("E1", "Queries run in parallel on every core."), fact("E2", "Nobody answers letters.")]
-    once = decide(lens(capability=1), evidence, pulls(E1=1.0, E2=-0.6))
+    once = decide(lens(capability=1), evidence, pulls(E1=1.5, E2=-1.1))
     assert once == ("ship", 0.5925)
     again = fact("E3", "On every core queries run in parallel!")
-    assert decide(lens(capability=1), [*evidence, again], pulls(E1=1.0, E2=-0.6, E3=1.0)) == once
+    assert decide(lens(capability=1), [*evidence, again], pulls(E1=1.5, E2=-1.1, E3=1.5)) == once
     # Something else that shares half of the words is a fact of its own: 1.8422 − 0.5852; sigmoid 0.7785.
     other = fact("E3", "Backups run in parallel on one disk.")
-    assert decide(lens(capability=1), [*evidence, other], pulls(E1=1.0, E2=-0.6, E3=1.0)) == ("ship", 0.7785)
+    assert decide(lens(capability=1), [*evidence, other], pulls(E1=1.5, E2=-1.1, E3=1.5)) == ("ship", 0.7785)
 
 
 def test_a_yes_and_a_no_are_two_facts(fact: Callable[..., Evidence]) -> None:
-    """They differ in one word of nine. Here 1.2 against 0.4 + 0.5, levelled 1.142 − 0.8671, sigmoid 0.5683; taken for
-    one fact, the fuller no would speak for both: nothing against 0.4 + 0.5, and a skip."""
+    """They differ in one word of nine. Here 1.2 against 0.9² / 2 + 0.5 = 0.905, levelled 1.142 − 0.8717, sigmoid
+    0.5672; taken for one fact, the fuller no would speak for both: nothing against 0.905, and a skip."""
     evidence = [
         fact("E1", "It is certified for the whole of the market."),
         fact("E2", "It is not certified for the whole of the market."),
         fact("E3", "Backups stop at noon."),
     ]
-    assert decide(lens(capability=1), evidence, pulls(E1=1.2, E2=-0.4, E3=-0.5)) == ("ship", 0.5683)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.7, E2=-0.9, E3=-1.0)) == ("ship", 0.5672)
 
 
 def test_two_prices_that_pull_apart_are_two_facts(fact: Callable[..., Evidence]) -> None:
@@ -148,7 +164,7 @@ def test_two_prices_that_pull_apart_are_two_facts(fact: Callable[..., Evidence])
         fact("E2", "The small plan costs 90 dollars for each seat and month."),
         fact("E3", "Backups stop at noon."),
     ]
-    assert decide(lens(capability=1), evidence, pulls(E1=1.2, E2=-0.4, E3=-0.5)) == ("ship", 0.5683)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.7, E2=-0.9, E3=-1.0)) == ("ship", 0.5672)
 
 
 def test_praise_does_not_count_again_for_every_number_in_it(fact: Callable[..., Evidence]) -> None:
@@ -157,7 +173,7 @@ def test_praise_does_not_count_again_for_every_number_in_it(fact: Callable[..., 
         fact("E1", "Customer 1 of ours says that the tool saved much work."),
         fact("E2", "Customer 2 of ours says that the tool saved much work."),
     ]
-    assert decide(lens(capability=1), evidence, pulls(E1=0.6, E2=1.0)) == ("ship", 0.6423)
+    assert decide(lens(capability=1), evidence, pulls(E1=1.1, E2=1.5)) == ("ship", 0.6423)
 
 
 # Few words, so that many facts overlap and some are the same.
@@ -215,7 +231,7 @@ def test_a_chain_of_likeness_is_cut_in_the_same_place_whatever_the_order(order: 
     eight join them and, being fuller, speak for both with 0; the nine stand alone: 1.4, levelled 1.3214, sigmoid
     0.7894."""
     texts = ["a b c d e f g", "a b c d e f g h", "a b c d e f g h i"]
-    facts = [(text, "capability", pull) for text, pull in zip(texts, (-1.2, 0.0, 1.4), strict=True)]
+    facts = [(text, "capability", pull) for text, pull in zip(texts, (-1.7, 0.0, 1.9), strict=True)]
     assert decide(lens(capability=1), *_evidence([facts[i] for i in order])) == ("ship", 0.7894)
 
 
@@ -277,11 +293,11 @@ def test_a_further_fact_moves_p_ship_its_own_way(facts: list[tuple[str, str, flo
             assert after == before
 
 
-@given(_FACTS, st.sampled_from(KINDS), st.floats(0.25, 6))
+@given(_FACTS, st.sampled_from(KINDS), st.floats(0.8, 6))
 def test_a_further_fact_is_felt(facts: list[tuple[str, str, float]], kind: str, beyond: float) -> None:
     """Not only never the wrong way, but the right way, where neither the ceiling nor the four decimals of p_ship leave
-    no room for it: a lens of 0.1, a weight of 0.5, a sigmoid as flat as at 0.05 and half of it levelled off make at
-    least 0.1 · 0.25 · 0.5 · 0.0475 · 0.5 = 0.0003 of it."""
+    no room for it: a lens of 0.1, 0.8² / 2 = 0.32 nats, a weight of 0.5, a sigmoid as flat as at 0.05 and half of it
+    levelled off make at least 0.1 · 0.32 · 0.5 · 0.0475 · 0.5 = 0.0003 of it."""
     assert min(weight for persona in CALIBRATED for weight in persona.lens.values()) >= 0.1
     for persona in CALIBRATED:
         before, band = decide(persona, *_evidence(facts))[1], persona.calibration.deadband
@@ -314,6 +330,5 @@ def test_sums_are_what_the_facts_weigh(facts: list[tuple[str, str, float]]) -> N
         band = persona.calibration.deadband
         sums = [0.0, 0.0]
         for _, kind, pull in kept:
-            weight = persona.lens[kind] * min(max(abs(pull) - band, 0), 1.5)  # type: ignore[index]
-            sums[pull < 0] += weight
+            sums[pull < 0] += persona.lens[kind] * size_of(pull, band)  # type: ignore[index]
         assert balance(persona, *_evidence(kept), band) == pytest.approx([levelled(total) for total in sums], abs=1e-9)

@@ -135,6 +135,22 @@ def test_what_the_stem_names_is_no_fault_of_the_rest(check: Callable[..., list[s
     assert said == ["names Hornet, which E1 does not"]
 
 
+@pytest.mark.parametrize("stem", ["The bet is safe, with", "It can still break over", "The weak spot is"])
+@pytest.mark.parametrize(
+    ("clause", "noun"),
+    [
+        (" queries run in parallel across every core of the machine.", " queries running in parallel on every core."),
+        (" on every core, they run queries in parallel.", " on every core, queries that run in parallel."),
+        (" it runs queries in parallel.", " its queries, which it runs in parallel."),
+    ],
+)
+def test_a_noun_is_what_follows_with(check: Callable[..., list[str]], stem: str, clause: str, noun: str) -> None:
+    """E1: Queries run in parallel across every core of the machine. After "because", the clause is what is wanted."""
+    assert check(clause, "E1", stem=stem) == [f"goes on with a clause, where {stem.split()[-1]!r} wants a noun"]
+    assert check(noun, "E1", stem=stem) == []
+    assert check(clause, "E1", stem="It holds, because") == []
+
+
 def test_a_name_may_come_from_any_piece_that_is_cited(check: Callable[..., list[str]]) -> None:
     rest = " hospitals in Norway sort 40 million rows in 9 seconds."
     assert check(rest, "E6 E7") == []

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from panel.decide import TELLING
 from panel.records import Beat, Decision, Dossier, Evidence, Persona, Pull
 from panel.validate import content_words
 
@@ -65,7 +66,8 @@ class Desk:
 
     @property
     def still_to_read(self) -> int:
-        weighty = sum(abs(p.log_odds) > self.persona.calibration.deadband for p in self.pulls.values())
+        least = max(TELLING, self.persona.calibration.deadband)
+        weighty = sum(abs(p.log_odds) > least for p in self.pulls.values())
         wanted = max(len(self.persona.beats) + 2, min(weighty, READ_AT_ONCE))
         return max(0, min(len(self.dossier.evidence), wanted) - len(self.read))
 

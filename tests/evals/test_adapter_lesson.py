@@ -35,6 +35,9 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
     for name, parameter in made.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
+    # the tiny tokenizer has a token per byte: " good" and " bad" start alike
+    made._labels = [made.codec.encode(letter)[0] for letter in "gb"]
+    assert made._labels[0] != made._labels[1]
     made.model.eval()  # as is, half of what the adapter adds would be left out at random
     return made
 
@@ -133,7 +136,7 @@ def test_the_weighing_loss_worked_out_one_by_one(lesson: Lesson) -> None:
     import torch
 
     facts = [Fact("docs", "It runs.", (1, 0, -1, 1)), Fact("pricing", "A seat costs 9 dollars.", (-1, -1, 0, 0))]
-    good, bad = (lesson.codec.encode(label)[0] for label in (" good", " bad"))
+    good, bad = lesson._labels
     losses = []
     for fact in facts:
         for persona, sign in zip(lesson.personas, fact.signs, strict=True):

@@ -31,7 +31,10 @@ from tests.evals.judges import alike, write_cases
 from tests.evals.world import engine, judged, plant, world, write_probes
 
 PATCH = pytest.MonkeyPatch
-FIRST_WEIGHS_MORE = ("size = min(", "size = (1.5 if item.id == 'E1' else 1) * min(")
+FIRST_WEIGHS_MORE = (
+    "size_of(pull, deadband), pull > 0",
+    "(1.5 if item.id == 'E1' else 1) * size_of(pull, deadband), pull > 0",
+)
 FEW = ["order", "rewording", "severe"]
 
 
@@ -113,7 +116,7 @@ def test_4_the_prior_dropped(tmp_path: Path, cases: list[Case], blessed: Baselin
     plant(monkeypatch, "panel.weigh", "next(values) - prior - persona", "next(values) - persona")
     said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
-    assert any(names(said, persona=persona.slug, probe="brier") for persona in alike())
+    assert any(names(said, persona=persona.slug, probe=probe) for persona in alike() for probe in ("brier", "gold"))
 
 
 def test_6_order_dependence_put_back(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:

@@ -369,7 +369,7 @@ def test_a_judge_with_taste_has_a_signal(prober: Callable[..., Prober], probes: 
     vary by (2m − 1)² / 4; each row by (p − q)² / 3."""
 
     def taste(fact: str, slug: str) -> float:
-        return perfect(fact, slug) / (4 if "Surely" in fact else 1)
+        return perfect(fact, slug) / (1.5 if "Surely" in fact else 1)
 
     (table,) = reworded(prober(taste, split_tools(probes))).values()
     p, q, _ = table[0]

@@ -75,7 +75,7 @@ def test_a_judge_that_goes_by_the_words_flips_when_they_change(tmp_path: Path, c
     """It takes "Surely" for a fault; its verdicts as written are as before. What flipped says what stood there."""
 
     def literal(fact: str, slug: str) -> float:
-        return -1.5 if fact.startswith("Surely") else taste(fact, slug)
+        return -1.5 if fact.startswith("Surely") else 2 * taste(fact, slug)
 
     run = judged(tmp_path, cases, by=engine(literal), only=["rewording", "order"])
     figures = found(run, "rewording")

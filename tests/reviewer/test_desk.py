@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from panel.decide import TELLING
 from panel.records import Dossier, Evidence, Persona, Pull
 from panel.reviewer.desk import MAX_STEPS, READ_AT_ONCE, TRIES, Desk, Loop
 
@@ -36,9 +37,9 @@ def test_weighing_comes_once(desk: Callable[..., Desk]) -> None:
 
 def test_there_is_no_answer_before_enough_is_read(desk: Callable[..., Desk]) -> None:
     """The builder has five beats and reads seven pieces: one for each beat, and two to choose from. Only six pulls
-    (1.0, −0.9 … −0.5) are beyond its dead band of 0.4."""
+    (1.0, −0.9 … −0.5) are telling."""
     builder = desk()
-    assert builder.persona.calibration.deadband == 0.4
+    assert builder.persona.calibration.deadband < TELLING == 0.4
     assert builder.still_to_read == 7
     for number in range(1, 7):
         builder.read.append(f"E{number}")
