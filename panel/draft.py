@@ -171,7 +171,9 @@ def draft_beats(
             GenerateRequest(
                 key=f"draft/{persona.slug}/{dossier.slug}/{plan.spec.name}/{turn}/{k}",
                 messages=messages,
-                grammar=quotation_grammar(facts[0], own.names) if verbatim else sentence_grammar(own, ordinary),
+                grammar=quotation_grammar(facts[0], own.names, plan.stem)
+                if verbatim
+                else sentence_grammar(own, ordinary),
                 sampling=Sampling(temperature, 0.92, MAX_TOKENS if not verbatim else 4 * MAX_TOKENS),
                 seed=seed,
                 opening=plan.stem,

@@ -22,6 +22,8 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 
 MAX_WORDS = 24
 
+#: Stands before a quoted clause where a noun has to: "It holds its own through this: queries run in parallel."
+NOUN_FOR_CLAUSE = "this: "
 #: Number words are lower-case, and still numbers: they are admitted only where a dossier has them. "one" is also a
 #: pronoun and stays out, "second" a moment.
 NUMBER_WORDS = frozenset(
@@ -156,12 +158,20 @@ def sentence_grammar(ground: Grounds, ordinary: Collection[str]) -> Grammar:
     return Grammar("words", json.dumps({"terms": [*ground.names, *extra], "max_words": MAX_WORDS}, ensure_ascii=False))
 
 
-def quotation_grammar(fact: str, names: Collection[str]) -> Grammar:
-    """One sentence only: `fact` as the rest of a sentence. Its first word is written small, unless it is a name."""
+def wants_noun(stem: str) -> bool:
+    """Whether a noun has to follow these opening words, and no clause can: "It holds its own through"."""
+    return re.search(r"\b(?:with|over|through|by|under|given|to|is|are)\s*$", stem, re.IGNORECASE) is not None
+
+
+def quotation_grammar(fact: str, names: Collection[str], stem: str = "") -> Grammar:
+    """One sentence only: `fact` as the rest of one that starts with `stem`. Its first word is written small, unless it
+    is a name; where the stem wants a noun, `NOUN_FOR_CLAUSE` comes first.
+    """
     first = re.match(r"[^\W_][^\s,;:]*", fact)
     is_name = first is None or any(n.split()[0] == first.group() for n in names) or not _PLAIN.fullmatch(first.group())
     text = fact if is_name or fact[1:2].isupper() else fact[0].lower() + fact[1:]
-    return Grammar("lark", f"start: {json.dumps(' ' + text.rstrip('.!? ') + '.', ensure_ascii=False)}\n")
+    lead = f" {NOUN_FOR_CLAUSE}" if wants_noun(stem) else " "
+    return Grammar("lark", f"start: {json.dumps(lead + text.rstrip('.!? ') + '.', ensure_ascii=False)}\n")
 
 
 def ungrounded(text: str, ground: Grounds, allowed: Iterable[str] = ()) -> list[str]:

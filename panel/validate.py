@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from panel.grounding import Grounds, ungrounded
+from panel.grounding import NOUN_FOR_CLAUSE, Grounds, ungrounded, wants_noun
 from panel.records import Beat, Decision, Evidence, Persona
 
 #: Share of a beat's content words that its cited evidence must have.
@@ -24,8 +24,6 @@ _NEGATION = re.compile(
     re.IGNORECASE,
 )
 
-#: Words at the end of a stem that a noun follows, and no clause.
-_BEFORE_A_NOUN = re.compile(r"\b(?:with|over|through|by|under|given|to|is|are)$", re.IGNORECASE)
 #: Pronouns that can only be subjects.
 _SUBJECTS = re.compile(r"(?:it|they|he|she|we)\b", re.IGNORECASE)
 #: What may put a clause behind a noun: "the fact that, as a guest, it breaks".
@@ -121,7 +119,8 @@ def check_beat(
     if missing:
         problems.append(f"names {', '.join(missing)}, which {', '.join(beat.cites) or 'nothing it cites'} does not")
     if beat.verbatim:  # whatever else may be wrong with the sentence, the evidence says it so
-        if not any(_same_words(rest, item.text) for item in cited):
+        quoted = rest.removeprefix(NOUN_FOR_CLAUSE) if wants_noun(stem) else rest
+        if not any(_same_words(quoted, item.text) for item in cited):
             problems.append(f"does not quote {', '.join(beat.cites)} word for word")
         return [Problem(beat.name, message) for message in problems]
     words = re.findall(r"[\w'-]+", rest.lower())
@@ -186,7 +185,7 @@ def _clause_for_noun(rest: str, stem: str, cited: Sequence[Evidence]) -> bool:
     """A whole clause after a word that no clause can follow: "with Apache 2.0 covers the weights", "over today, it
     breaks". It is known by its subject, or by being the evidence's own.
     """
-    if not _BEFORE_A_NOUN.search(stem.rstrip()):
+    if not wants_noun(stem):
         return False
     openings = [re.split(r"[,;:.!?](?:\s|$)", item.text, maxsplit=1)[0] for item in cited]
     if any(len(words.split()) > 2 and re.match(rf"{re.escape(words)}\b", rest, re.IGNORECASE) for words in openings):

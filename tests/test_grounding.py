@@ -147,6 +147,20 @@ def test_a_quotation_is_the_fact_as_the_rest_of_a_sentence(fact: str, quoted: st
     assert grammar.text == f"start: {json.dumps(quoted)}\n"
 
 
+@pytest.mark.parametrize(
+    ("stem", "quoted"),
+    [
+        ("The bet is safe, with", " this: queries run in parallel."),
+        ("It can still break over ", " this: queries run in parallel."),
+        ("The weak spot is", " this: queries run in parallel."),
+        ("It holds, because", " queries run in parallel."),
+        ("What stands out is that", " queries run in parallel."),
+    ],
+)
+def test_a_quotation_stands_where_a_noun_is_wanted(stem: str, quoted: str) -> None:
+    assert quotation_grammar("Queries run in parallel.", [], stem).text == f"start: {json.dumps(quoted)}\n"
+
+
 # ---------------------------------------------------------------------------------------------- what is found out
 
 

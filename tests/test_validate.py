@@ -329,6 +329,11 @@ def test_a_quotation_is_held_to_its_words_alone(check: Callable[..., list[str]],
     assert check(rest, "E1", verbatim=True) == ["does not quote E1 word for word"]
     assert check(rest, "", verbatim=True)[0] == "cites nothing"
     assert check(rest, "E2 E77", verbatim=True) == ["cites E77, which is not in the dossier"]
+    # where a noun is wanted, "this: " stands before it, and nowhere else
+    stem = "The bet is safe, with"
+    led = json.loads(quotation_grammar(dossier.evidence[1].text, [], stem).text.removeprefix("start: "))
+    assert check(led, "E2", stem=stem, verbatim=True) == []
+    assert check(led, "E2", verbatim=True) == ["does not quote E2 word for word"]
 
 
 def test_a_quotation_may_say_what_a_paraphrase_may_not(
