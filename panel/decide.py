@@ -80,6 +80,11 @@ def size_of(pull: float, deadband: float) -> float:
     return min(beyond * beyond / (2 * EDGE) if beyond < EDGE else beyond - EDGE / 2, LIMIT)
 
 
+def is_telling(pull: float, deadband: float) -> bool:
+    """Whether a pull is worth a sentence: beyond `TELLING`, and beyond the dead band."""
+    return abs(pull) > max(TELLING, deadband)
+
+
 def levelled(total: float) -> float:
     """The sum of one side, levelled off toward `CEILING`."""
     return CEILING * -math.expm1(-total / CEILING)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from panel.decide import TELLING
+from panel.decide import is_telling
 from panel.grounding import Grounds, grounds, quotation_grammar, sentence_grammar
 from panel.records import Beat, BeatSpec, Decision, Dossier, Evidence, Persona
 from panel.requests import Completion, Engine, GenerateRequest, Message, Sampling, ScoreRequest
@@ -60,17 +60,17 @@ def plan_beats(
 ) -> list[BeatPlan]:
     """For each beat of `persona` its stem and the evidence it will cite, out of the `readable` ids.
 
-    A beat cites a piece that pulls the way it speaks, far enough to be `TELLING`, and that no other beat cites, of a
-    kind it asks for if there is one. Beats with little choice choose first. Where there is no such piece, a beat says
-    that the dossier does not tell.
+    A beat cites a piece that pulls the way it speaks, far enough to be telling (`panel.decide`), and that no other beat
+    cites, of a kind it asks for if there is one. Beats with little choice choose first. Where there is no such piece, a
+    beat says that the dossier does not tell.
 
     Args:
         standing: beats that are written already, by name; they keep what they cite.
     """
     by_id = {item.id: item for item in dossier.evidence}
     signs = {"decision": 1 if decision == "ship" else -1, "strength": 1, "weakness": -1}
-    least = max(TELLING, persona.calibration.deadband)
-    fits = {spec.name: [by_id[i] for i in readable if pulls[i] * signs[spec.about] > least] for spec in persona.beats}
+    telling = [i for i in readable if is_telling(pulls[i], persona.calibration.deadband)]
+    fits = {spec.name: [by_id[i] for i in telling if pulls[i] * signs[spec.about] > 0] for spec in persona.beats}
     used = {cite for beat in standing.values() for cite in beat.cites}
     chosen: dict[str, tuple[str, ...]] = {name: beat.cites for name, beat in standing.items()}
 

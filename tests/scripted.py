@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panel.engines.scripted import ScriptedEngine
+from panel.grounding import wants_noun
 from panel.records import Persona
 from panel.requests import GenerateRequest
 
@@ -88,7 +89,7 @@ def write(request: GenerateRequest) -> str:
         only = re.fullmatch(r'start: (".*")\n', request.grammar.text)  # a quotation
         return json.loads(only[1]) if only else written_call(request.grammar.text)
     said = restated(last_fact(request.messages[-1].content))
-    if re.search(r" (?:with|over|through|by|under|given|to|is|are)$", request.opening):  # a noun is wanted
+    if wants_noun(request.opening):
         said = f" how{said}"
     return f" {OWN_WORD[request.key.split('/')[1]]}".rstrip() + said
 

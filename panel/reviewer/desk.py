@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from panel.decide import TELLING
+from panel.decide import is_telling
 from panel.records import Beat, Decision, Dossier, Evidence, Persona, Pull
 from panel.validate import content_words
 
@@ -66,8 +66,7 @@ class Desk:
 
     @property
     def still_to_read(self) -> int:
-        least = max(TELLING, self.persona.calibration.deadband)
-        weighty = sum(abs(p.log_odds) > least for p in self.pulls.values())
+        weighty = sum(is_telling(p.log_odds, self.persona.calibration.deadband) for p in self.pulls.values())
         wanted = max(len(self.persona.beats) + 2, min(weighty, READ_AT_ONCE))
         return max(0, min(len(self.dossier.evidence), wanted) - len(self.read))
 

@@ -116,7 +116,9 @@ def test_4_the_prior_dropped(tmp_path: Path, cases: list[Case], blessed: Baselin
     plant(monkeypatch, "panel.weigh", "next(values) - prior - persona", "next(values) - persona")
     said = judge(judged(tmp_path, cases, only=FEW), blessed)
     assert (said.outcome, said.exit_code) == ("regress", 1)
-    assert any(names(said, persona=persona.slug, probe=probe) for persona in alike() for probe in ("brier", "gold"))
+    for persona in alike():
+        assert names(said, persona=persona.slug, probe="prior")
+        assert names(said, persona=persona.slug, probe="gold")
 
 
 def test_6_order_dependence_put_back(tmp_path: Path, cases: list[Case], blessed: Baseline, monkeypatch: PATCH) -> None:
