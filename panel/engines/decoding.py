@@ -27,7 +27,13 @@ from panel.requests import Completion, GenerateRequest, ScoreRequest, Scores
 MAX_ROWS = 32
 #: Slots of the cache in one batch of drafts, all rows together: 46 kB each with the embedded model, and twice while it
 #: grows.
-MAX_CELLS = 6_000
+MAX_CELLS = 5_000
+#: Logits in one pass of scoring, in rows of the vocabulary: 200 kB each with the embedded model, and three times while
+#: they are made into log-probabilities.
+MAX_LOGITS = 256
+#: Drafts that have finished stay in the cache until no more than this share of their batch goes on: taking a row out
+#: copies all others, which costs about what a step does.
+DROP_AT = 0.25
 
 # ------------------------------------------------------------------------------------------------------- score
 
@@ -56,7 +62,8 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
         jobs.extend((index, prompt, [(k, c)]) for k, c in enumerate(candidates) if len(c) > 1)
     out = [[0.0] * len(r.candidates) for r in requests]
     prompts = [prompt + asked[0][1][:-1] for _, prompt, asked in jobs]
-    for part in _parts(prompts):
+    longest = max((len(asked[0][1]) for _, _, asked in jobs), default=1)
+    for part in _parts(prompts, max(1, min(MAX_ROWS, MAX_LOGITS // longest))):
         chunk = [jobs[i] for i in part]
         logits, _ = rows.prefill([prompts[i] for i in part], [len(asked[0][1]) for _, _, asked in chunk])
         for (index, _, asked), values in zip(chunk, logits, strict=True):
@@ -66,18 +73,18 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
     return [Scores(tuple(values), length) for values, length in zip(out, lengths, strict=True)]
 
 
-def _parts(prompts: Sequence[list[int]]) -> list[list[int]]:
-    """Indices of `prompts` in parts of about one size and at most `MAX_ROWS`.
+def _parts(prompts: Sequence[list[int]], most: int) -> list[list[int]]:
+    """Indices of `prompts` in parts of about one size, of `most` at most.
 
     Prompts that share a prefix stay together, and lengths within a part are alike: a pass is padded to its longest.
     """
-    wanted = -(-len(prompts) // max(1, -(-len(prompts) // MAX_ROWS)))
+    wanted = -(-len(prompts) // max(1, -(-len(prompts) // most)))
     parts: list[list[int]] = []
     found = sorted(families(prompts), key=lambda f: (f[1] or len(prompts[f[0][0]]), prompts[f[0][0]]))
     for family, _ in found:
-        for start in range(0, len(family), MAX_ROWS):
-            some = family[start : start + MAX_ROWS]
-            if parts and len(parts[-1]) < wanted and len(parts[-1]) + len(some) <= MAX_ROWS:
+        for start in range(0, len(family), most):
+            some = family[start : start + most]
+            if parts and len(parts[-1]) < wanted and len(parts[-1]) + len(some) <= most:
                 parts[-1] += some
             else:
                 parts.append(some)
@@ -227,12 +234,14 @@ def _pass(
     give as many as they have on average, and the others go on meanwhile.
 
     Args:
-        held: drafts with their rows; those that have finished are let go, but for conversations that go on.
+        held: drafts with their rows; those that have finished are let go when few are left, but for conversations that
+            go on.
 
     Returns:
         The same with their new rows, and the drafts that may choose a token, each with its [1, V] logits.
     """
-    kept = [(row, draft) for row, draft in held if not draft.finish or draft.request.continues]
+    few = sum(not draft.finish for _, draft in held) <= DROP_AT * len(held)
+    kept = [(row, draft) for row, draft in held if not (few and draft.finish) or draft.request.continues]
     waiting = [len(draft.pending) for _, draft in kept if not draft.finish]
     width = sum(waiting) // len(waiting)
     passed = rows.extend([_extension(row, draft, width, filler) for row, draft in kept])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from panel.engines.codec import Codec
-from panel.engines.decoding import MAX_ROWS, generate, score
+from panel.engines.decoding import MAX_LOGITS, MAX_ROWS, generate, score
 from panel.engines.local import LocalEngine
 from panel.engines.rows import MIN_PREFIX, Lanes, families, shared_prefixes
 from panel.requests import Completion, EngineInfo, GenerateRequest, Grammar, Message, Sampling, ScoreRequest
@@ -269,6 +269,30 @@ def test_one_with_much_to_catch_up_on_does_not_hold_up_the_others(machine: Calla
     cells = whole.computed - prompt.computed
     assert found[3].forced_tokens > 20
     assert cells < 1.4 * sum(c.completion_tokens for c in found)
+
+
+def test_the_cache_is_not_copied_for_each_draft_that_ends(machine: Callable[[], Machine]) -> None:
+    """Eight that end one after the other: the rows of those that have are taken out together, when few are left."""
+    drafts = [
+        request(
+            f"draft/{n}",
+            grammar=Grammar("lark", f'start: /[a-m]{{{8 + 6 * n}}}/ "."\n'),
+            sampling=Sampling(1.0, 1.0, 80),
+        )
+        for n in range(8)
+    ]
+    whole = machine()
+    found = whole.generate(drafts)
+    assert found == [machine().generate([draft])[0] for draft in drafts]
+    assert sum(forward.resized for forward in whole.forwards) <= 2
+
+
+def test_no_more_logits_at_once_than_memory_is_meant_for(machine: Callable[[], Machine]) -> None:
+    sentence = " and so on" * (MAX_LOGITS // 12)
+    requests = [ScoreRequest(f"support/{n}", f"Number {n}:", (f"{sentence} {n}.",)) for n in range(9)]
+    whole = machine()
+    assert whole.score(requests) == [machine().score([r])[0] for r in requests]
+    assert MAX_LOGITS / 2 < max(forward.most_wanted for forward in whole.forwards) <= MAX_LOGITS
 
 
 # -------------------------------------------------------------------------------------------------------- sampling

@@ -64,7 +64,7 @@ class TinyForward:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.passes = self.computed = self.holes = self.widest = 0
+        self.passes = self.computed = self.holes = self.widest = self.resized = self.most_wanted = 0
         self.reset()
 
     def reset(self) -> None:
@@ -78,6 +78,8 @@ class TinyForward:
         assert positions.shape == ids.shape
         assert mask.shape == (rows, slots + new)
         assert np.isin(mask, (0, 1)).all()
+        self.resized += bool(slots) and rows != len(self._tokens)
+        self.most_wanted = max(self.most_wanted, len(wanted))
         if slots:
             assert (parents >= 0).all()
             assert (parents < len(self._tokens)).all()
