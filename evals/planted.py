@@ -125,7 +125,7 @@ def _calibration(scene: Scene) -> None:
 
 
 def _truncated(scene: Scene) -> None:
-    scene.code.append(("panel.weigh", "item.kind, seen.fact) for", "item.kind, seen.fact[:20]) for"))
+    scene.code.append(("panel.weigh", "without_boasts(seen.fact)", "without_boasts(seen.fact)[:20]"))
 
 
 def _seed(scene: Scene) -> None:

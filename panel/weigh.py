@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from panel.boasts import without_boasts
 from panel.records import Evidence, Persona, Pull
 from panel.requests import Engine, EngineInfo, ScoreRequest
 from panel.screen import screen
@@ -18,8 +19,9 @@ from panel.screen import screen
 #: Facts that say nothing; their mean log-odds is the prior that a persona's wording and examples bring along.
 CONTENT_FREE = ("N/A", "The tool has a name.", "This is a sentence about the tool.")
 LABELS = (" good", " bad")
-#: Raise when this module or `panel.screen` would now give other pulls: calibrations and kept pulls are for one version.
-WEIGHING = 1
+#: Raise when this module, `panel.screen` or `panel.boasts` would now give other pulls: calibrations and kept pulls are
+#: for one version.
+WEIGHING = 2
 
 
 class Renders(Protocol):
@@ -31,15 +33,20 @@ def weigh(
 ) -> list[Pull]:
     """One `Pull` per piece of evidence, in the order given; log-odds in nats, rounded to 3 decimals.
 
-    Sentences that speak to the reader are not read (see `panel.screen`); a piece of which nothing is left pulls
-    nowhere. `tool` is the slug that requests are named by.
+    Sentences that speak to the reader or only praise are not read (see `panel.screen`), nor are boasts within a
+    sentence (`panel.boasts`); a piece of which nothing is left pulls nowhere. `tool` is the slug that requests are
+    named by.
 
     Raises:
         EngineError: the engine cannot score.
     """
     screened = [screen(item.text) for item in evidence]
     facts = [(f"prior-{n}", "capability", text) for n, text in enumerate(CONTENT_FREE, 1)]
-    facts += [(item.id, item.kind, seen.fact) for item, seen in zip(evidence, screened, strict=True) if seen.fact]
+    facts += [
+        (item.id, item.kind, without_boasts(seen.fact))
+        for item, seen in zip(evidence, screened, strict=True)
+        if seen.fact
+    ]
     requests = [
         ScoreRequest(
             key=f"weigh/{persona.slug}/{tool or '-'}/{name}",

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 #: From the bottom up. Modules of one layer do not import each other; a package (`engines`) is one module here.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    # what travels between the stops, and how files are read and written
-    frozenset({"records", "requests", "assets", "files", "inputs"}),
+    # what travels between the stops, how files are read and written, and which words are boasts
+    frozenset({"records", "requests", "assets", "files", "inputs", "boasts"}),
     # one thing each, no model
     frozenset({"dossier", "personas", "prompts", "grounding", "screen", "decide", "store", "pages"}),
     # four that are no more than an application of one below: validation and the pricing read need to know what a
