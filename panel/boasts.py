@@ -40,6 +40,10 @@ _NO_NOUN = r"(?:that|by|to|in|on|of|and|or|but|than|for|when|while|if|as|at|with
 _BEFORE = re.compile(rf"(, )?{_BOASTS} (?=[^\W_])(?!{_NO_NOUN})", re.IGNORECASE)
 #: "Amazing:" and "Stunning, world-class:" before what a sentence says.
 _LEAD = re.compile(rf"^{_BOASTS}\s*[:–—-]\s*(\w)", re.IGNORECASE)
+#: "No elegant way to undo" denies the way, not its elegance alone, and must not become "no way".
+_DENIED = re.compile(
+    r"(?:\b(?:no|not|never|without|neither|nor|hardly|less|least|few|any)|n['’]t)\s+(?:an?\s+|the\s+)?$", re.I
+)
 _SENTENCE_END = re.compile(r"[.!?:]\s+$")
 _ARTICLE = re.compile(r"\b(an?)( )\x00(?=(\w))", re.IGNORECASE)
 #: Words that a sentence may have beside boasts, and still say nothing.
@@ -48,8 +52,7 @@ _EMPTY = frozenset(
     "or but so as than just simply really truly very ever every most more much all any one ones no nothing nobody "
     "everyone everybody anyone everything here there we you they i them us will can would could best better "
     "greatest good great nice sheer pure absolute total thing things way ways word words world beyond agrees agree "
-    "comes come close like what how such "
-    "too our your their out ten".split()
+    "comes come close like what how such too our your their out ten".split()
 )
 _PRAISE = re.compile(
     rf"(?<![\w-])(?:{_any_of(entry for entries in _WORDS.values() for entry in entries)})(?![\w-])", re.IGNORECASE
@@ -59,10 +62,13 @@ _PRAISE = re.compile(
 def without_boasts(text: str) -> str:
     """`text` without the boasts that stand before another word; what is left is a sentence still.
 
-    A capitalised word within a sentence is a name and stays ("Stellar Cyber").
+    A capitalised word within a sentence is a name and stays ("Stunning Labs"), and so does what is denied ("no elegant
+    way").
     """
 
     def drop(found: re.Match[str]) -> str:
+        if _DENIED.search(led[: found.start()]):
+            return found.group()
         boast = found.group().removeprefix(", ")
         if not boast[0].isupper():
             return " \x00" if found[1] else "\x00"

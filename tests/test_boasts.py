@@ -43,6 +43,9 @@ def test_a_boast_before_a_word_is_taken_out(text: str, plain: str) -> None:
         "It beats the state of the art by 3 points.",  # a noun
         "Pages so lovely that one reads them for pleasure.",  # no noun after it
         "The parser is superb.",
+        "It has no elegant way to undo.",  # what is denied is more than the boast
+        "It doesn't effortlessly sort 40 million rows.",
+        "The charts come without any impressive result.",
         "A fast, secure, reliable and free server, the first and only one with an open log.",  # may be facts
         "",
         "…",
