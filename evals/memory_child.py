@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from panel.engines.rows import Batch
+
 
 def main(engine: str, model: str, precision: str, cases: list[Path]) -> None:
     from panel import run
@@ -24,36 +26,36 @@ def main(engine: str, model: str, precision: str, cases: list[Path]) -> None:
 
     opened = open_engine(engine, model, offline=True, precision=precision, device="cpu")
     assert isinstance(opened, LocalEngine)
-    lanes: list[Watched] = []
-    new_forward = opened._lanes._new_forward
+    passes: list[Watched] = []
+    new_forward = opened._new_forward
 
     def watched() -> Watched:
-        lanes.append(Watched(new_forward()))
-        return lanes[-1]
+        passes.append(Watched(new_forward()))
+        return passes[-1]
 
-    opened._lanes._new_forward = watched
+    opened._new_forward = watched
     with tempfile.TemporaryDirectory() as out:
         run.compare(run.load_dossiers(cases), load_personas(), Prompts(), opened, out=Path(out), fresh=True)
-    load = {"cells": sum(lane.cells for lane in lanes), "new": max(lane.new for lane in lanes),
-            "scored": max(lane.scored for lane in lanes)}  # fmt: skip
+    (one,) = passes
+    load = {"cells": one.cells, "gathered": one.gathered, "new": one.new, "scored": one.scored}
     print(json.dumps({"measured": _peak(), "load": load}))
 
 
 class Watched:
-    """A `Forward` that notes the largest of its passes."""
+    """A `Forward` that notes how much of the cache is ever used, and the largest of its passes."""
 
     def __init__(self, forward: Any) -> None:
         self._forward = forward
-        self.cells = self.new = self.scored = 0
+        self.block_size = forward.block_size
+        self.reserve, self.copy = forward.reserve, forward.copy
+        self.cells = self.gathered = self.new = self.scored = 0
 
-    def reset(self) -> None:
-        self._forward.reset()
-
-    def extend(self, parents: Any, ids: Any, mask: Any, positions: Any, wanted: Any) -> Any:
-        self.cells = max(self.cells, mask.size)
-        self.new = max(self.new, ids.size)
-        self.scored = max(self.scored, len(wanted))
-        return self._forward.extend(parents, ids, mask, positions, wanted)
+    def extend(self, batch: Batch) -> Any:
+        self.cells = max(self.cells, (int(batch.blocks.max()) + 1) * self.block_size)
+        self.gathered = max(self.gathered, len(batch.past) * int(batch.past.max()))
+        self.new = max(self.new, len(batch.ids))
+        self.scored = max(self.scored, len(batch.wanted))
+        return self._forward.extend(batch)
 
 
 def _peak() -> int:

@@ -28,7 +28,7 @@ def load_checkpoint(folder: Path, *, dtype: Any, device: str) -> Any:
 
     Raises:
         SetupError: the folder cannot be loaded, weights are missing from it, or its layers keep something other than
-            keys and values (state space models, chunks): our batches have holes, which those do not take.
+            keys and values (state space models, chunks), which a row cannot go on from at any of its tokens.
     """
     import transformers
 
@@ -83,7 +83,7 @@ def _loader(config: Any, text: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def check_layers(text: Any, folder: Path) -> None:
-    """Raise `SetupError` unless every layer attends to keys and values that a batch with holes may mask."""
+    """Raise `SetupError` unless every layer attends to keys and values, each computed from its own place alone."""
     odd = sorted(set(getattr(text, "layer_types", None) or ()) - _HANDLED)
     rope = getattr(text, "rope_parameters", None) or {}
     kinds = [rope, *rope.values()] if isinstance(rope, dict) else []

@@ -3,8 +3,9 @@
 One loop serves every engine that runs in this process, so that two engines differ in their arithmetic and in
 nothing else. Three things make it fast on a CPU:
 
-- a prefix that several requests share is computed once, and the rows fork from it;
-- a later batch continues the rows of an earlier one where its prompts start alike (an agent's next step);
+- what several requests start with is computed once, and held once (see rows.py);
+- a later batch goes on with the rows of an earlier one where its prompts start alike: an agent's next step, a draft
+  that is written again;
 - tokens that the grammar leaves no choice about are appended without asking the model.
 
 The random numbers of a request depend on its seed and key alone, never on what it was batched with.
@@ -20,32 +21,25 @@ import numpy as np
 import numpy.typing as npt
 
 from panel.engines.codec import Codec
-from panel.engines.rows import Extension, Floats, Lanes, Rows, families
+from panel.engines.rows import MAX_CELLS, Floats, Rows, cells
 from panel.requests import Completion, GenerateRequest, ScoreRequest, Scores
 
-#: Rows in one forward pass: throughput is nearly flat beyond, memory is not.
-MAX_ROWS = 32
-#: Slots of the cache in one batch of drafts, all rows together: 46 kB each with the embedded model, and twice while it
-#: grows.
-MAX_CELLS = 5_000
+#: Drafts written side by side: a step hardly costs more for one of them, and their logits are 200 kB each with the
+#: embedded model.
+MAX_DRAFTS = 48
 #: Logits in one pass of scoring, in rows of the vocabulary: 200 kB each with the embedded model, and three times while
 #: they are made into log-probabilities.
 MAX_LOGITS = 256
-#: Drafts that have finished stay in the cache until no more than this share of their batch goes on: taking a row out
-#: copies all others, which costs about what a step does.
-DROP_AT = 0.25
 
 # ------------------------------------------------------------------------------------------------------- score
 
 
-def score(lanes: Lanes, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
+def score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[Scores]:
     """Log-probability of every candidate after its prompt, exactly: the candidate's own tokens are read off the
     model's distribution, one row per candidate of several tokens, one row for all candidates of one token."""
-    answers: dict[tuple[str, tuple[str, ...]], Scores] = {}
-    for rows, positions in lanes.families(requests):
-        # asked twice, computed once: two tools share their personas' content-free facts
-        distinct = {(requests[p].prompt, requests[p].candidates): requests[p] for p in positions}
-        answers.update(zip(distinct, _score(rows, codec, list(distinct.values())), strict=True))
+    # asked twice, computed once: two tools share their personas' content-free facts
+    distinct = {(request.prompt, request.candidates): request for request in requests}
+    answers = dict(zip(distinct, _score(rows, codec, list(distinct.values())), strict=True))
     return [answers[request.prompt, request.candidates] for request in requests]
 
 
@@ -63,9 +57,11 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
     out = [[0.0] * len(r.candidates) for r in requests]
     prompts = [prompt + asked[0][1][:-1] for _, prompt, asked in jobs]
     longest = max((len(asked[0][1]) for _, _, asked in jobs), default=1)
-    for part in _parts(prompts, max(1, min(MAX_ROWS, MAX_LOGITS // longest))):
+    for part in _parts(prompts, 2 * rows.block_size, max(1, MAX_LOGITS // longest)):
         chunk = [jobs[i] for i in part]
-        logits, _ = rows.prefill([prompts[i] for i in part], [len(asked[0][1]) for _, _, asked in chunk])
+        logits, held = rows.prefill([prompts[i] for i in part], [len(asked[0][1]) for _, _, asked in chunk])
+        for row in held:
+            rows.drop(row)
         for (index, _, asked), values in zip(chunk, logits, strict=True):
             logprobs = log_softmax(values)
             for k, candidate in asked:
@@ -73,22 +69,18 @@ def _score(rows: Rows, codec: Codec, requests: Sequence[ScoreRequest]) -> list[S
     return [Scores(tuple(values), length) for values, length in zip(out, lengths, strict=True)]
 
 
-def _parts(prompts: Sequence[list[int]], most: int) -> list[list[int]]:
-    """Indices of `prompts` in parts of about one size, of `most` at most.
+def _parts(prompts: Sequence[list[int]], growth: int, most: int) -> list[list[int]]:
+    """Indices of `prompts` in parts of about one size, of `most` prompts and `MAX_CELLS` tokens at most where there is
+    more than one in a part. What starts alike stays together, and counts once.
 
-    Prompts that share a prefix stay together, and lengths within a part are alike: a pass is padded to its longest.
+    Args:
+        growth: tokens that each takes up beside its prompt; two blocks of them are the one where it leaves what it
+            shares and the one where it ends, neither of which is full.
     """
-    wanted = -(-len(prompts) // max(1, -(-len(prompts) // most)))
-    parts: list[list[int]] = []
-    found = sorted(families(prompts), key=lambda f: (f[1] or len(prompts[f[0][0]]), prompts[f[0][0]]))
-    for family, _ in found:
-        for start in range(0, len(family), most):
-            some = family[start : start + most]
-            if parts and len(parts[-1]) < wanted and len(parts[-1]) + len(some) <= most:
-                parts[-1] += some
-            else:
-                parts.append(some)
-    return parts
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    ends = np.cumsum([new + growth for new in cells([prompts[i] for i in order])])
+    number = max(-(-len(order) // most), -(-int(ends[-1]) // MAX_CELLS)) if order else 0
+    return [order[len(order) * k // number : len(order) * (k + 1) // number] for k in range(number)]
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -170,37 +162,14 @@ class _Draft:
         )
 
 
-def generate(lanes: Lanes, codec: Codec, requests: Sequence[GenerateRequest]) -> list[Completion]:
-    """Complete every request under its grammar, family by family."""
+def generate(rows: Rows, codec: Codec, requests: Sequence[GenerateRequest]) -> list[Completion]:
+    """Complete every request under its grammar."""
     drafts = [_Draft(request, codec) for request in requests]
-    for rows, positions in lanes.families(requests):
-        # a grammar with one sentence needs no model
-        for batch in _batches([drafts[p] for p in positions if not drafts[p].finish]):
-            _decode(rows, codec, batch)
+    asking = [draft for draft in drafts if not draft.finish]  # a grammar with one sentence needs no model
+    longest = max((draft.request.sampling.max_tokens for draft in asking), default=0)
+    for part in _parts([draft.prompt for draft in asking], longest + 2 * rows.block_size, MAX_DRAFTS):
+        _decode(rows, codec, [asking[i] for i in part])
     return [d.completion(codec) for d in drafts]
-
-
-def _batches(drafts: list[_Draft]) -> list[list[_Draft]]:
-    """Batches of about one size and at most `MAX_ROWS`, where none is more than twice as long as another of its batch
-    (the rows of a pass are padded to the longest). Conversations stay together: most of their tokens are cached."""
-    alike: list[list[_Draft]] = []
-    for draft in sorted(drafts, key=lambda d: (not d.request.continues, len(d.prompt), d.prompt)):
-        first = alike[-1][0] if alike else None
-        if (
-            first
-            and first.request.continues == draft.request.continues
-            and (draft.request.continues or len(draft.prompt) <= 2 * len(first.prompt))
-        ):
-            alike[-1].append(draft)
-        else:
-            alike.append([draft])
-    batches = []
-    for group in alike:
-        group.sort(key=lambda d: d.prompt)  # what starts alike stays together
-        cells = len(group) * max(len(d.prompt) + d.request.sampling.max_tokens for d in group)
-        parts = max(-(-len(group) // MAX_ROWS), 1 if group[0].request.continues else -(-cells // MAX_CELLS))
-        batches += [group[len(group) * k // parts : len(group) * (k + 1) // parts] for k in range(parts)]
-    return batches
 
 
 def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
@@ -209,54 +178,18 @@ def _decode(rows: Rows, codec: Codec, drafts: list[_Draft]) -> None:
 
     executor: Any = LLExecutor()
     bits = allocate_token_bitmask(len(drafts), codec.ll_tokenizer.vocab_size)
-    logits, places = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
-    for draft in drafts:
-        draft.pending = []
-    held = list(zip(places, drafts, strict=True))
-    ready = list(zip(drafts, logits, strict=True))
-    while True:
-        if ready:
-            fill_next_token_bitmask_par(executor, [(draft.matcher, i) for i, (draft, _) in enumerate(ready)], bits)
-        for i, (draft, values) in enumerate(ready):
+    logits, held = rows.prefill([d.prompt + d.pending for d in drafts], [1] * len(drafts))
+    going = list(zip(drafts, held, strict=True))
+    while going:
+        fill_next_token_bitmask_par(executor, [(draft.matcher, i) for i, (draft, _) in enumerate(going)], bits)
+        for i, ((draft, _), values) in enumerate(zip(going, logits, strict=True)):
             allowed = np.unpackbits(bits[i].view(np.uint8), bitorder="little").astype(bool)
+            draft.pending = []
             draft.choose(values[0], allowed[: values.shape[1]])
-        if all(draft.finish for draft in drafts):
-            return
-        held, ready = _pass(rows, held, codec.stops[0])
-
-
-def _pass(
-    rows: Rows, held: Sequence[tuple[int, _Draft]], filler: int
-) -> tuple[list[tuple[int, _Draft]], list[tuple[_Draft, Floats]]]:
-    """Give the model the next tokens of every draft.
-
-    A pass is padded to its longest row. So where some have many tokens to catch up with, which the grammar forces, all
-    give as many as they have on average, and the others go on meanwhile.
-
-    Args:
-        held: drafts with their rows; those that have finished are let go when few are left, but for conversations that
-            go on.
-
-    Returns:
-        The same with their new rows, and the drafts that may choose a token, each with its [1, V] logits.
-    """
-    few = sum(not draft.finish for _, draft in held) <= DROP_AT * len(held)
-    kept = [(row, draft) for row, draft in held if not (few and draft.finish) or draft.request.continues]
-    waiting = [len(draft.pending) for _, draft in kept if not draft.finish]
-    width = sum(waiting) // len(waiting)
-    passed = rows.extend([_extension(row, draft, width, filler) for row, draft in kept])
-    ready = []
-    for (_, draft), values in zip(kept, passed, strict=True):
-        if not draft.finish:
-            del draft.pending[:width]
-            if not draft.pending:
-                ready.append((draft, values))
-    return [(row, draft) for row, (_, draft) in enumerate(kept)], ready
-
-
-def _extension(row: int, draft: _Draft, width: int, filler: int) -> Extension:
-    done = len(draft.prompt) + len(draft.tokens)
-    if draft.finish:
-        return Extension(row, done, [filler], ghost=True)
-    some = draft.pending[:width]
-    return Extension(row, done - len(draft.pending), some, tail=int(len(some) == len(draft.pending)))
+        for draft, row in going:
+            if draft.finish:
+                # the prompt of a draft may be asked again, its text will not
+                rows.keep(row, None if draft.request.continues else len(draft.prompt))
+        going = [(draft, row) for draft, row in going if not draft.finish]
+        if going:
+            logits = rows.extend([(row, draft.pending, 1) for draft, row in going])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from panel.engines.rows import MAX_CELLS, MAX_NEW
 from panel.engines.weights import safetensors_header, weight_files
 from panel.errors import SetupError
 
@@ -29,17 +30,18 @@ _NO_TEXT = re.compile(r"vision|multi_modal_projector|audio")
 
 @dataclass(frozen=True)
 class Load:
-    """What is held at once: `cells` are rows of the cache times their slots, `new` tokens of the largest pass, `scored`
-    of them those whose logits are asked for."""
+    """What is held at once: `cells` are tokens in the cache, `gathered` the rows of the largest pass times the longest
+    of them, `new` its tokens, `scored` those of them whose logits are asked for."""
 
     cells: int
+    gathered: int
     new: int
     scored: int
 
 
-#: A comparison of the two reference tools by the embedded model: drafts of 18 rows and 228 slots beside conversations
-#: of 2 rows and 448 slots. Other prompts, tools or tokenizers hold more or less.
-COMPARISON = Load(cells=18 * 228 + 2 * 448, new=1260, scored=124)
+#: A comparison of the two reference tools by the embedded model: the cache is full at the end. Other prompts, tools or
+#: tokenizers have longer rows or shorter ones.
+COMPARISON = Load(cells=MAX_CELLS, gathered=35 * 230, new=MAX_NEW, scored=162)
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def predict(
         weights   b · P; of a file in F32, which OpenVINO maps and the engine lets go of, the embedding alone: b · O
         packed    OpenVINO keeps each matrix once more in the order that it multiplies in, and the output matrix twice
                   (for one row and for several): b · (P − embedding − norms + O)
-        keys      8 · k · d · l · cells; OpenVINO doubles its room when it is full: twice that
-        passes    new tokens · 4 · (6·h + 4·f), and 16 · v · scored for the logits; PyTorch spreads the keys and values
-                  of one layer over all heads: 8 · n · d · cells
+        keys      8 · k · d · l · cells; for PyTorch those of one layer are gathered for the rows of a pass, and spread
+                  over all heads: 8 · (k + n) · d · gathered
+        passes    new tokens · 4 · (6·h + 4·f), and 16 · v · scored for the logits
 
     Args:
         precision, device: as `panel.engines.precision` chooses them, not `auto`.
@@ -88,9 +90,8 @@ def predict(
         if _mapped(folder, precision, weights):
             parts["weights"] = output * 4
         parts["packed"] = math.ceil((weights - outer) * BYTES[precision] + 2 * output * edge)
-        keys *= 2
     else:
-        passes += 2 * number * s["heads"] * s["head_dim"] * load.cells
+        keys += 2 * number * s["head_dim"] * (s["kv_heads"] + s["heads"]) * load.gathered
     parts |= {"keys and values": keys, "passes": passes}
     if device == "cuda":
         return Prediction(parts, on_gpu=True)

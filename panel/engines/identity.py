@@ -20,7 +20,7 @@ from panel.requests import EngineInfo
 #: How the CPU plug-in computes: its own defaults are not faithful enough (see openvino.py).
 OPENVINO_SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "PERFORMANCE_HINT": "LATENCY"}
 #: Raise when decoding.py, rows.py or codec.py would now give another answer to the same request.
-DECODING = 3
+DECODING = 4
 
 #: Files of a model's folder that decide how text becomes tokens and weights become numbers (for a converted model the
 #: manifest names the hash of each).

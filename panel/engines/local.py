@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from panel.engines.codec import Codec
 from panel.engines.decoding import generate, score
-from panel.engines.rows import Forward, Lanes
+from panel.engines.rows import Forward, Rows
 from panel.requests import Completion, EngineInfo, GenerateRequest, ScoreRequest, Scores
+
+_Asked = TypeVar("_Asked", GenerateRequest, ScoreRequest)
+_Answer = TypeVar("_Answer", Completion, Scores)
 
 #: Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -56,7 +60,8 @@ class LocalEngine:
     def __init__(self, info: EngineInfo, codec: Codec, new_forward: Callable[[], Forward]) -> None:
         self.codec = codec
         self._info = info
-        self._lanes = Lanes(new_forward)
+        self._new_forward = new_forward
+        self._rows: Rows | None = None
         # One thread for all of them: a runtime keeps working memory for every thread that calls it, and reviewers come
         # in eights. Called from theirs, OpenVINO held 7.3 GB after two comparisons; called from one, 4.3 GB.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -66,10 +71,21 @@ class LocalEngine:
         return self._info
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
-        return self._worker.submit(generate, self._lanes, self.codec, requests).result()
+        return self._work(generate, requests)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        return self._worker.submit(score, self._lanes, self.codec, requests).result()
+        return self._work(score, requests)
+
+    def _work(
+        self, task: Callable[[Rows, Codec, Sequence[_Asked]], list[_Answer]], asked: Sequence[_Asked]
+    ) -> list[_Answer]:
+        def work() -> list[_Answer]:
+            rows, self._rows = self._rows or Rows(self._new_forward()), None
+            answers = task(rows, self.codec, asked)
+            self._rows = rows  # not after an error: rows may then be half written
+            return answers
+
+        return self._worker.submit(work).result()
 
     def count_tokens(self, text: str) -> int:
         return len(self.codec.encode(text))

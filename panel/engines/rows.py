@@ -1,176 +1,258 @@
-"""The rows that a model holds in its cache: sharing prefixes, going on where an earlier batch stopped.
+"""The rows that a model holds in its cache: what several of them start with is computed once, and held once.
 
-A row is one sequence; its tokens sit in slots of the cache. Rows of unlike length share slots, so a row's slots may
-have holes, which the attention mask covers.
+A row is one sequence. Its keys and values lie in blocks of a few tokens each, listed in the row's block table, as in
+PagedAttention (Kwon et al., 2023, arXiv 2309.06180). Rows that start alike share blocks; a block that others need as it
+is gets copied before it is written to. Rows of any length go through the model together, and nothing is padded.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from panel.requests import GenerateRequest, ScoreRequest
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Request = TypeVar("Request", GenerateRequest, ScoreRequest)
 
-#: A batch continues cached rows while they hold at most this many slots per token of its longest prompt: slots that
-#: belong to other rows are dead weight in every pass.
-MAX_SLACK = 2.0
+#: Tokens that the cache has room for at first, 46 kB each with the embedded model. Rows that nobody goes on with stay
+#: until their place is needed; where those in use need more, it grows.
+MAX_CELLS = 6_656
+#: New tokens in one pass: longer prompts are read in pieces, and what a pass works with stays within bounds.
+MAX_NEW = 1_024
 #: A shared prefix shorter than this many tokens is not worth a row of its own.
 MIN_PREFIX = 12
 
 
-class Forward(Protocol):
-    """A causal language model with a cache of keys and values, B rows of S slots."""
-
-    def reset(self) -> None:
-        """Forget every row."""
-        ...
-
-    def extend(self, parents: Ints, ids: Ints, mask: Ints, positions: Ints, wanted: Ints) -> Floats:
-        """Continue cached rows with new tokens.
-
-        Args:
-            parents: [B] the cached row that each new row continues (any number when nothing is cached).
-            ids: [B, T] new tokens, padded on the right.
-            mask: [B, S + T] 1 where a slot may be attended to.
-            positions: [B, T] position of each new token in its own row.
-            wanted: [R] indices into the flattened [B * T] of the positions whose logits are asked for.
-
-        Returns:
-            [R, V] logits.
-        """
-        ...
-
-
-@dataclass
-class _Row:
-    """One cached row: its tokens, and the slots that hold them (in the same order)."""
-
-    tokens: list[int] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
-class Extension:
-    """Keep the first `keep` tokens of cached row `parent`, then add `tokens`; logits of the last `tail` of them.
+class Batch:
+    """What one pass computes: B rows, each with some tokens in the cache and some new ones.
 
-    A `ghost` only keeps its row alive through a pass that is about others: its token leaves no trace.
+    Attributes:
+        ids: [N] new tokens, row after row.
+        begins: [B + 1] where each row's new tokens begin in `ids`, and N.
+        past: [B] how many tokens of each row are cached: the position of its first new one.
+        blocks: [M] the rows' block tables, one after the other, with room for the new tokens.
+        table_begins: [B + 1] where each row's table begins in `blocks`, and M.
+        wanted: [R] indices into `ids`, ascending, of the tokens after which logits are asked for.
     """
 
-    parent: int
-    keep: int
-    tokens: list[int]
-    tail: int = 1
-    ghost: bool = False
+    ids: Ints
+    begins: Ints
+    past: Ints
+    blocks: Ints
+    table_begins: Ints
+    wanted: Ints
+
+
+class Forward(Protocol):
+    """A causal language model with a cache of keys and values in numbered blocks."""
+
+    #: Tokens in a block.
+    block_size: int
+
+    def reserve(self, blocks: int) -> None:
+        """Have room for at least so many blocks; those that there are keep what they hold."""
+        ...
+
+    def copy(self, sources: Ints, targets: Ints) -> None:
+        """Copy what blocks hold, all of it read before anything is written."""
+        ...
+
+    def extend(self, batch: Batch) -> Floats:
+        """Compute the new tokens, put their keys and values into the blocks, and return [R, V] logits."""
+        ...
+
+
+@dataclass(eq=False)
+class Row:
+    """One sequence: the tokens whose keys and values are cached, and the blocks that hold them."""
+
+    tokens: list[int] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
 
 
 class Rows:
-    """The rows that a `Forward` holds, and the arithmetic of extending them."""
+    """The rows of one `Forward`. Those that are being written belong to who asked for them; those that were handed back
+    with `keep` may be gone on with by anyone, until their blocks are needed.
+    """
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        self._rows: list[_Row] = []
-        self._slots = 0
+        self.block_size = forward.block_size
+        self._users: list[int] = []  # of each block, how many rows hold it
+        self._free: list[int] = []  # a heap: low numbers first, so that memory once touched is used again
+        self._kept: list[Row] = []  # the one that was needed longest ago comes first
+        self._reserve(MAX_CELLS // self.block_size)
 
-    def reset(self) -> None:
-        self._forward.reset()
-        self._rows, self._slots = [], 0
-
-    def extend(self, extensions: Sequence[Extension]) -> list[Floats]:
-        """Run one forward pass; returns for each extension its [tail, V] logits."""
-        rows, longest = len(extensions), max(len(e.tokens) for e in extensions)
-        ids = np.zeros((rows, longest), np.int64)
-        positions = np.zeros((rows, longest), np.int64)
-        mask = np.zeros((rows, self._slots + longest), np.int64)
-        wanted: list[int] = []
-        fresh: list[_Row] = []
-        for b, extension in enumerate(extensions):
-            parent = self._rows[extension.parent] if self._rows else _Row()
-            n, keep = len(extension.tokens), extension.keep
-            kept = parent.slots[:keep]
-            added = list(range(self._slots, self._slots + n))
-            ids[b, :n] = extension.tokens
-            positions[b, :] = keep + np.minimum(np.arange(longest), n - 1)
-            mask[b, kept] = 1
-            mask[b, added] = 1
-            wanted.extend(b * longest + n - extension.tail + k for k in range(extension.tail))
-            fresh.append(parent if extension.ghost else _Row(parent.tokens[:keep] + extension.tokens, kept + added))
-        parents = np.array([e.parent for e in extensions], np.int64)
-        logits = self._forward.extend(parents, ids, mask, positions, np.array(wanted, np.int64))
-        self._rows, self._slots = fresh, self._slots + longest
-        cuts = np.cumsum([e.tail for e in extensions])[:-1]
-        return list(np.split(logits, cuts))
-
-    def prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> tuple[list[Floats], list[int]]:
+    def prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> tuple[list[Floats], list[Row]]:
         """Compute prompts, each distinct one once.
 
         Returns:
-            The [tail, V] logits at the end of each prompt, and the row that holds it.
+            The [tail, V] logits at the end of each prompt, and a row of its own for each.
         """
         keys = [(tuple(prompt), last) for prompt, last in zip(prompts, tail, strict=True)]
-        row_of = {key: row for row, key in enumerate(dict.fromkeys(keys))}
-        logits = self._prefill([list(prompt) for prompt, _ in row_of], [last for _, last in row_of])
-        return [logits[row_of[key]] for key in keys], [row_of[key] for key in keys]
-
-    def _prefill(self, prompts: Sequence[list[int]], tail: Sequence[int]) -> list[Floats]:
-        """One row per prompt; returns the [tail, V] logits at the end of each."""
-        parents = [self._closest(p) for p in prompts]
-        reused = sum(keep for _, keep in parents)
-        room = self._slots <= MAX_SLACK * max(map(len, prompts))
-        if not (room and reused * 2 > sum(map(len, prompts))):
-            self.reset()
-            prefixes = shared_prefixes(prompts)
-            if prefixes:
-                self.extend([Extension(0, 0, prefix) for prefix in prefixes])
-            parents = [self._closest(p) for p in prompts]
+        distinct = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+        self._compute_prefixes([list(prompt) for prompt, _ in distinct])
         extensions = []
-        for prompt, (parent, keep), last in zip(prompts, parents, tail, strict=True):
-            keep = min(keep, len(prompt) - last)  # the logits asked for come from a pass, not from the cache
-            extensions.append(Extension(parent, keep, prompt[keep:], last))
-        return self.extend(extensions)
+        for prompt, last in distinct:
+            row = self._fork(list(prompt[:-last]))  # the logits asked for come from a pass, not from the cache
+            extensions.append((row, list(prompt[len(row.tokens) :]), last))
+        logits = self.extend(extensions)
+        rows: list[Row] = []
+        for key, first in zip(keys, (distinct[key] for key in keys), strict=True):
+            row = extensions[first][0]
+            rows.append(self._share(row, len(key[0])) if any(row is other for other in rows) else row)
+        return [logits[distinct[key]] for key in keys], rows
 
-    def _closest(self, prompt: list[int]) -> tuple[int, int]:
-        """The cached row that shares the longest prefix with `prompt`, and that prefix's length."""
-        best = (0, 0)
-        for index, row in enumerate(self._rows):
-            shared = _common_prefix(row.tokens, prompt)
-            if shared > best[1]:
-                best = (index, shared)
-        return best
+    def extend(self, extensions: Sequence[tuple[Row, list[int], int]]) -> list[Floats]:
+        """Add tokens to rows, at least one to each; returns the [tail, V] logits at the end of each."""
+        for row, tokens, _ in extensions:
+            self._make_room(row, len(tokens))
+        self._copy_shared([(row, len(tokens)) for row, tokens, _ in extensions])
+        found: list[list[Floats]] = [[] for _ in extensions]
+        for part in _pieces([len(tokens) for _, tokens, _ in extensions]):
+            pieces = [(extensions[n][0], extensions[n][1][start:stop]) for n, start, stop in part]
+            counts = [max(0, stop - max(start, len(extensions[n][1]) - extensions[n][2])) for n, start, stop in part]
+            logits = self._forward.extend(self._batch(pieces, counts))
+            for (n, _, _), some in zip(part, np.split(logits, np.cumsum(counts)[:-1]), strict=True):
+                found[n].append(some)
+            for row, tokens in pieces:
+                row.tokens = row.tokens + tokens
+        return [some[0] if len(some) == 1 else np.concatenate(some) for some in found]
+
+    def keep(self, row: Row, tokens: int | None = None) -> None:
+        """Hand back a row that others may go on with, or its first `tokens` tokens."""
+        if tokens is not None:
+            self._cut(row, tokens)
+        if any(other.tokens[: len(row.tokens)] == row.tokens for other in self._kept):
+            self.drop(row)
+        else:
+            self._kept.append(row)
+
+    def drop(self, row: Row) -> None:
+        """Hand back a row that nobody will go on with."""
+        self._release(row.blocks)
+        row.tokens, row.blocks = [], []
+
+    # ------------------------------------------------------------------------------------------------ sharing
+
+    def _compute_prefixes(self, prompts: Sequence[list[int]]) -> None:
+        """Compute what families of prompts start with, and keep it."""
+        extensions = []
+        for prefix in shared_prefixes(prompts):
+            row = self._fork(prefix)
+            if len(prefix) - len(row.tokens) >= MIN_PREFIX:
+                extensions.append((row, prefix[len(row.tokens) :], 0))
+            else:
+                self.drop(row)
+        if extensions:
+            self.extend(extensions)
+            for row, _, _ in extensions:
+                self.keep(row)
+
+    def _fork(self, tokens: list[int]) -> Row:
+        """A new row that holds as much of the beginning of `tokens` as any kept row does."""
+        best, shared = None, 0
+        for row in self._kept:
+            if len(row.tokens) > shared and row.tokens[: shared + 1] == tokens[: shared + 1]:
+                best, shared = row, _common_prefix(row.tokens, tokens)
+        if best is None:
+            return Row()
+        self._kept.remove(best)
+        self._kept.append(best)
+        return self._share(best, shared)
+
+    def _share(self, row: Row, tokens: int) -> Row:
+        blocks = row.blocks[: -(-tokens // self.block_size)]
+        for block in blocks:
+            self._users[block] += 1
+        return Row(row.tokens[:tokens], blocks)
+
+    def _copy_shared(self, rows: Sequence[tuple[Row, int]]) -> None:
+        """Give each row a copy of the block that it will write to first, where another row holds that block too."""
+        pairs = []
+        for row, new in rows:
+            full, begun = divmod(len(row.tokens), self.block_size)
+            if begun and new and self._users[row.blocks[full]] > 1:
+                target = self._take()
+                self._release([row.blocks[full]])
+                pairs.append((row.blocks[full], target))
+                row.blocks[full] = target
+        if pairs:
+            sources, targets = np.array(pairs, np.int64).T
+            self._forward.copy(sources, targets)
+
+    # ------------------------------------------------------------------------------------------------- blocks
+
+    def _make_room(self, row: Row, new: int) -> None:
+        missing = -(-(len(row.tokens) + new) // self.block_size) - len(row.blocks)
+        row.blocks = row.blocks + [self._take() for _ in range(missing)]
+
+    def _take(self) -> int:
+        """A block for one more row. Kept rows give way; where there are none, the cache grows by a half."""
+        while not self._free:
+            if self._kept:
+                self.drop(self._kept.pop(0))
+            else:
+                self._reserve(len(self._users) * 3 // 2 + 1)
+        block = heapq.heappop(self._free)
+        self._users[block] = 1
+        return block
+
+    def _reserve(self, blocks: int) -> None:
+        self._forward.reserve(blocks)
+        self._free += range(len(self._users), blocks)
+        heapq.heapify(self._free)
+        self._users += [0] * (blocks - len(self._users))
+
+    def _cut(self, row: Row, tokens: int) -> None:
+        held = -(-tokens // self.block_size)
+        self._release(row.blocks[held:])
+        row.tokens, row.blocks = row.tokens[:tokens], row.blocks[:held]
+
+    def _release(self, blocks: Sequence[int]) -> None:
+        for block in blocks:
+            self._users[block] -= 1
+            if not self._users[block]:
+                heapq.heappush(self._free, block)
+
+    def _batch(self, pieces: Sequence[tuple[Row, list[int]]], counts: Sequence[int]) -> Batch:
+        size = self.block_size
+        past = [len(row.tokens) for row, _ in pieces]
+        tables = [row.blocks[: -(-(n + len(new)) // size)] for n, (row, new) in zip(past, pieces, strict=True)]
+        begins = np.cumsum([0, *(len(new) for _, new in pieces)])
+        wanted = [np.arange(end - n, end) for end, n in zip(begins[1:], counts, strict=True)]
+        return Batch(
+            ids=np.fromiter(itertools.chain.from_iterable(new for _, new in pieces), np.int64),
+            begins=begins,
+            past=np.array(past, np.int64),
+            blocks=np.fromiter(itertools.chain.from_iterable(tables), np.int64),
+            table_begins=np.cumsum([0, *map(len, tables)]),
+            wanted=np.concatenate(wanted),
+        )
 
 
-class Lanes:
-    """Cached rows over one set of weights: conversations that will go on have theirs, and everything else shares the
-    others, so that weighing and drafting do not throw away what agents have said.
-
-    Args:
-        new_forward: makes a `Forward` with a cache of its own.
-    """
-
-    def __init__(self, new_forward: Callable[[], Forward]) -> None:
-        self._new_forward = new_forward
-        self._rows: dict[bool, Rows] = {}
-
-    def families(self, requests: Sequence[Request]) -> list[tuple[Rows, list[int]]]:
-        """For each family of requests (the first part of their keys) its rows and the positions of its requests."""
-        found: dict[tuple[bool, str], list[int]] = {}
-        for position, request in enumerate(requests):
-            goes_on = isinstance(request, GenerateRequest) and request.continues
-            found.setdefault((goes_on, request.key.split("/", 1)[0]), []).append(position)
-        return [(self._of(goes_on), positions) for (goes_on, _), positions in sorted(found.items())]
-
-    def _of(self, goes_on: bool) -> Rows:
-        if goes_on not in self._rows:
-            self._rows[goes_on] = Rows(self._new_forward())
-        return self._rows[goes_on]
+def _pieces(lengths: Sequence[int]) -> Iterator[list[tuple[int, int, int]]]:
+    """Divide rows of new tokens into passes of `MAX_NEW` at most: (row, start, stop) of the pieces in each."""
+    part: list[tuple[int, int, int]] = []
+    room = MAX_NEW
+    for row, length in enumerate(lengths):
+        start = 0
+        while start < length:
+            if not room:
+                yield part
+                part, room = [], MAX_NEW
+            stop = min(length, start + room)
+            part.append((row, start, stop))
+            room -= stop - start
+            start = stop
+    if part:
+        yield part
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
@@ -180,18 +262,17 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
     return next(i for i in range(limit) if a[i] != b[i])
 
 
-def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
-    """The prefix of each family of two prompts or more, see `families`.
+def cells(prompts: Sequence[list[int]]) -> list[int]:
+    """Of prompts in sorted order: how many tokens each adds to what those before it hold already."""
+    return [
+        len(prompt) - (_common_prefix(before, prompt) if before else 0)
+        for before, prompt in itertools.pairwise([[], *prompts])
+    ]
 
-    Where there are such families, a prompt without one brings all but its last tokens, so that what remains of every
-    prompt is short: a pass is padded to its longest row.
-    """
-    found = families(prompts)
-    prefixes = [prompts[family[0]][:shared] for family, shared in found if shared]
-    if not prefixes:
-        return []
-    alone = [prompts[family[0]] for family, shared in found if not shared]
-    return prefixes + [prompt[:-MIN_PREFIX] for prompt in alone if len(prompt) > 3 * MIN_PREFIX]
+
+def shared_prefixes(prompts: Sequence[list[int]]) -> list[list[int]]:
+    """The prefix of each family of two prompts or more, see `families`."""
+    return [prompts[family[0]][:shared] for family, shared in families(prompts) if shared]
 
 
 def families(prompts: Sequence[list[int]]) -> list[tuple[list[int], int]]:

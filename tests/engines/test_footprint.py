@@ -18,7 +18,7 @@ SIZES: dict[str, Any] = {
     "num_hidden_layers": 30, "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3,
     "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True,
 }  # fmt: skip
-ONE = Load(cells=1, new=0, scored=0)
+ONE = Load(cells=1, gathered=0, new=0, scored=0)
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def keys(folder: Path, load: Load = ONE, engine: str = "transformers", precision
 def test_keys_and_values_by_hand(folder: Path) -> None:
     # head dim 576 / 9 = 64; one token: 2 · 30 layers · 3 heads · 64 · 4 bytes = 46,080 bytes
     assert keys(folder) == 46_080
-    assert keys(folder, Load(cells=800, new=0, scored=0)) == 36_864_000
-    assert keys(folder, engine="openvino") == 2 * 46_080
+    assert keys(folder, Load(cells=800, gathered=0, new=0, scored=0)) == 36_864_000
+    assert keys(folder, engine="openvino") == 46_080
     assert keys(folder, precision="bfloat16") == 23_040
-    assert keys(folder, engine="openvino", precision="bfloat16") == 2 * 46_080  # its cache stays in 32 bits
+    assert keys(folder, engine="openvino", precision="bfloat16") == 46_080  # its cache stays in 32 bits
 
 
 def test_a_head_dim_of_its_own_and_no_shared_heads(folder: Path) -> None:
@@ -92,9 +92,13 @@ def test_the_embedded_models_weights(folder: Path) -> None:
 
 def test_passes_by_hand(folder: Path) -> None:
     # 10 tokens · 4 bytes · (6 · 576 + 4 · 1536) = 384,000; logits 4 · 4 bytes · 49,152 · 2 = 1,572,864
-    assert predict(folder, "openvino", load=Load(0, 10, 2)).parts["passes"] == 384_000 + 1_572_864
-    # PyTorch: 3 cells of one layer, spread over 9 heads: 8 bytes · 9 · 64 · 3 = 13,824
-    assert predict(folder, "transformers", load=Load(3, 10, 2)).parts["passes"] == 384_000 + 1_572_864 + 13_824
+    assert predict(folder, "openvino", load=Load(0, 0, 10, 2)).parts["passes"] == 384_000 + 1_572_864
+
+
+def test_pytorch_gathers_the_rows_of_a_pass(folder: Path) -> None:
+    # 3 cells of one layer, of 3 heads and spread over 9: 3 · 8 bytes · (3 + 9) · 64 = 18,432
+    assert keys(folder, Load(cells=1, gathered=3, new=0, scored=0)) == 46_080 + 18_432
+    assert keys(folder, Load(cells=1, gathered=3, new=0, scored=0), engine="openvino") == 46_080
 
 
 def test_on_a_gpu_only_the_model_counts(folder: Path) -> None:

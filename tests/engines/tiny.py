@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from panel.engines.rows import Batch
+
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 END = CONTROL.index("<|im_end|>")
 MERGES = ["Ġ t", "h e", "Ġt he", "Ġ a", "i n", "Ġ i", "Ġi t", "Ġ s", "o o"]
@@ -48,56 +50,57 @@ class Model:
         self.bigram = dice.integers(-256, 256, (vocabulary, vocabulary))
         self.mood = dice.integers(-256, 256, (97, vocabulary))
 
-    def logits(self, tokens: Any, positions: Any) -> Any:
-        """[V] logits after `tokens`, which stand at `positions`; the last one has the highest."""
-        mood = int(((tokens + 1) * (positions + 1)).sum()) % 97
-        last = int(tokens[int(np.argmax(positions))])
-        return ((self.bigram[last] + self.mood[mood]) / 64).astype(np.float32)
-
     def after(self, tokens: Sequence[int]) -> Any:
         """[V] logits after a plain sequence: what any way of batching must come to."""
-        return self.logits(np.array(tokens), np.arange(len(tokens)))
+        sequence = np.array(tokens)
+        mood = int(((sequence + 1) * np.arange(1, len(sequence) + 1)).sum()) % 97
+        return ((self.bigram[sequence[-1]] + self.mood[mood]) / 64).astype(np.float32)
 
 
 class TinyForward:
-    """`panel.engines.rows.Forward` over a `Model`, with a cache of tokens and positions. Counts what it computes."""
+    """`panel.engines.rows.Forward` over a `Model`, whose blocks hold tokens. Counts what it computes.
+
+    A slot that was never written, or written for another place in its row, is noticed: it holds the wrong position.
+    """
+
+    block_size = 4
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.passes = self.computed = self.holes = self.widest = self.resized = self.most_wanted = 0
-        self.reset()
+        self.passes = self.computed = self.widest = self.copied = self.most_wanted = self.most_new = 0
+        self.tokens = self.positions = np.zeros(0, np.int64)
 
-    def reset(self) -> None:
-        self._tokens = np.zeros((0, 0), np.int64)
-        self._positions = np.zeros((0, 0), np.int64)
+    def reserve(self, blocks: int) -> None:
+        more = np.full(blocks * self.block_size - len(self.tokens), -1)
+        self.tokens, self.positions = np.append(self.tokens, more), np.append(self.positions, more)
 
-    def extend(self, parents: Any, ids: Any, mask: Any, positions: Any, wanted: Any) -> Any:
-        rows, new = ids.shape
-        slots = self._tokens.shape[1]
-        assert parents.shape == (rows,)
-        assert positions.shape == ids.shape
-        assert mask.shape == (rows, slots + new)
-        assert np.isin(mask, (0, 1)).all()
-        self.resized += bool(slots) and rows != len(self._tokens)
-        self.most_wanted = max(self.most_wanted, len(wanted))
-        if slots:
-            assert (parents >= 0).all()
-            assert (parents < len(self._tokens)).all()
-            self._tokens = np.concatenate([self._tokens[parents], ids], axis=1)
-            self._positions = np.concatenate([self._positions[parents], positions], axis=1)
-        else:
-            self._tokens, self._positions = ids.copy(), positions.copy()
-        self.passes, self.computed = self.passes + 1, self.computed + ids.size
-        self.widest = max(self.widest, rows)
+    def copy(self, sources: Any, targets: Any) -> None:
+        assert len(set(targets.tolist())) == len(targets)
+        self.copied += len(targets)
+        for held in (self.tokens, self.positions):
+            blocks = held.reshape(-1, self.block_size)
+            blocks[targets] = blocks[sources]
+
+    def extend(self, batch: Batch) -> Any:
+        lengths = np.diff(batch.begins)
+        assert batch.begins[0] == batch.table_begins[0] == 0
+        assert (batch.begins[-1], batch.table_begins[-1]) == (len(batch.ids), len(batch.blocks))
+        assert (lengths > 0).all()
+        self.passes, self.computed = self.passes + 1, self.computed + len(batch.ids)
+        self.widest, self.most_new = max(self.widest, len(lengths)), max(self.most_new, len(batch.ids))
+        self.most_wanted = max(self.most_wanted, len(batch.wanted))
+        rows = []
+        for n, (past, length) in enumerate(zip(batch.past, lengths, strict=True)):
+            table = batch.blocks[batch.table_begins[n] : batch.table_begins[n + 1]]
+            assert len(table) == -(-(past + length) // self.block_size)
+            slots = (table[:, None] * self.block_size + np.arange(self.block_size)).reshape(-1)[: past + length]
+            self.tokens[slots[past:]] = batch.ids[batch.begins[n] : batch.begins[n + 1]]
+            self.positions[slots[past:]] = np.arange(past, past + length)
+            rows.append(slots)
         out = []
-        for index in wanted:
-            row, place = divmod(int(index), new)
-            seen = np.flatnonzero(mask[row, : slots + place + 1])  # causal: nothing after itself
-            self.holes += len(seen) < slots + place + 1
-            where = self._positions[row, seen]
-            # A row that is only kept alive is given the end mark, anywhere; nobody looks at what comes out of that.
-            assert ids[row, place] == END or sorted(where) == list(range(len(seen))), (
-                "a position is missing, or there twice"
-            )
-            out.append(self.model.logits(self._tokens[row, seen], where))
-        return np.stack(out)
+        for index in batch.wanted:  # after all rows have been written: one that wrote over another's slot is found out
+            n = int(np.searchsorted(batch.begins, index, side="right")) - 1
+            seen = rows[n][: batch.past[n] + index - batch.begins[n] + 1]
+            assert (self.positions[seen] == np.arange(len(seen))).all(), "a slot of another place, or never written"
+            out.append(self.model.after(self.tokens[seen]))
+        return np.stack(out) if out else np.zeros((0, len(self.model.bigram)), np.float32)
