@@ -46,6 +46,8 @@ _DENIED = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?:]\s+$")
 _ARTICLE = re.compile(r"\b(an?)( )\x00(?=(\w))", re.IGNORECASE)
+#: Praise where nothing else is said: "simply the best, everyone agrees".
+_SUPERLATIVES = frozenset({"best", "greatest"})
 #: Words that a sentence may have beside boasts, and still say nothing.
 _EMPTY = frozenset(
     "a an the this that these it its it's is are was be been has have in of to for from at by on with without and "
@@ -84,6 +86,7 @@ def without_boasts(text: str) -> str:
 
 
 def only_boasts(sentence: str) -> bool:
-    """Whether a sentence praises and says nothing: at least one boast, and no word that could be a fact."""
-    rest, praised = _PRAISE.subn(" ", sentence.replace("’", "'"))
-    return praised > 0 and all(word in _EMPTY for word in re.findall(r"[\w'-]+", rest.lower()))
+    """Whether a sentence praises and says nothing: a boast or a superlative, and no word that could be a fact."""
+    rest, boasts = _PRAISE.subn(" ", sentence.replace("’", "'"))
+    words = set(re.findall(r"[\w'-]+", rest.lower()))
+    return (boasts > 0 or not words.isdisjoint(_SUPERLATIVES)) and words <= _EMPTY

@@ -57,7 +57,15 @@ def test_what_is_no_boast_before_a_word_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "sentence",
-    ["It is superb.", "Breathtaking!", "A masterpiece.", "What a triumph, and what a joy it is!", "It’s a must-have."],
+    [
+        "It is superb.",
+        "Breathtaking!",
+        "A masterpiece.",
+        "What a triumph, and what a joy it is!",
+        "It’s a must-have.",
+        "Simply the best!",
+        "It is the greatest of all, everyone agrees.",
+    ],
 )
 def test_praise_without_a_fact_is_set_aside(sentence: str) -> None:
     assert only_boasts(sentence)
@@ -67,7 +75,8 @@ def test_praise_without_a_fact_is_set_aside(sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", ["It is free.", "It is superb for 3 users.", "It is.", "It just works.", "", "42."]
+    "sentence",
+    ["It is free.", "It is superb for 3 users.", "It is.", "It just works.", "", "42.", "It is better.", "Best of 12."],
 )
 def test_a_sentence_that_may_state_a_fact_is_not(sentence: str) -> None:
     assert not only_boasts(sentence)

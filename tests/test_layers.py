@@ -42,6 +42,8 @@ REVIEWER_ONLY = {"smolagents"}
 LATE = {"openvino", "openvino_genai", "torch", "transformers", "smolagents", "gguf", "huggingface_hub", "jinja2",
         "sklearn", "scipy", "statsmodels", "krippendorff", "peft", "nncf", "torchao", "httpx2",
         "llguidance"}  # fmt: skip
+#: Modules that extend a class of such a package: whoever needs one imports it inside a function.
+ADAPTERS = {"panel.engines.torch_blocks"}
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,9 @@ def problems(root: Path) -> list[str]:
             found.append(f"{one}: only panel.engines may")
         if top == "panel" and target in REVIEWER_ONLY and here != "reviewer":
             found.append(f"{one}: only panel.reviewer may")
-        # the reviewer is its adapter, and is itself loaded late
-        if target in LATE and not one.late and not (target == "smolagents" and here == "reviewer"):
+        # these extend classes of a heavy package, and are themselves loaded late
+        adapts = (target == "smolagents" and here == "reviewer") or one.importer in ADAPTERS
+        if (target in LATE or one.imported in ADAPTERS) and not one.late and not adapts:
             found.append(f"{one} when it is loaded: import it inside a function")
     return found + _cycles(everything)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -32,6 +32,9 @@ from panel.run import load_dossiers
 #: What the project sets out to show: how many times the reviews per minute of each peer, and the share of the ceiling.
 WANTED = {"smolagents": 50.0, "outlines": 10.0, "llama-cpp": 5.0}
 WANTED_SHARE = 0.6
+Level = Literal["well_formed", "grounded"]
+#: What is counted: any JSON of the right form, which is kinder to the peers, or what passes the panel's own checks too.
+LEVELS: dict[Level, str] = {"well_formed": "by well-formed answers", "grounded": "by reviews that pass the checks"}
 #: Seconds that a contender may take beyond its minutes, for loading and for the try that it is at.
 PATIENCE_S = 1200.0
 
@@ -202,15 +205,15 @@ def _ceiling_per_minute(ran: Sequence[Ran]) -> float | None:
     return 60 * reviews / sum(limits) if limits and reviews else None
 
 
-def ratios(ran: Sequence[Ran]) -> list[Ratio]:
-    """The panel's best engine against each peer, by well-formed reviews: the level that is kinder to them."""
-    mine = [one.figures.well_formed for one in ran if one.figures and one.contender.name.startswith("panel-")]
+def ratios(ran: Sequence[Ran], level: Level) -> list[Ratio]:
+    """The panel's best engine against each peer, by reviews of a level."""
+    mine = [getattr(one.figures, level) for one in ran if one.figures and _is_ours(one)]
     best = max(mine, key=lambda rate: rate.per_minute, default=None)
     found = []
     for one in ran:
         wanted = next((times for name, times in WANTED.items() if one.contender.name.startswith(name)), None)
         if wanted is not None:
-            theirs = one.figures.well_formed if one.figures else None
+            theirs = getattr(one.figures, level) if one.figures else None
             found.append(
                 ratio(best, theirs, one.contender.label, wanted)
                 if best
@@ -240,7 +243,7 @@ def _record(ran: Sequence[Ran], options: Options, tools: Sequence[str]) -> dict[
         "minutes": options.minutes,
         "contenders": contenders,
         "ceiling_reviews_per_minute": _ceiling_per_minute(ran),
-        "ratios": [one.to_json() for one in ratios(ran)],
+        "ratios": {level: [one.to_json() for one in ratios(ran, level)] for level in LEVELS},
         "wanted_share": WANTED_SHARE,
     }
 
@@ -264,7 +267,7 @@ def machine() -> dict[str, Any]:
 
 def table(ran: Sequence[Ran]) -> list[list[str]]:
     """One row per contender; the reasons of those that did not run stand below."""
-    head = ["", "reviews/min", "also grounded", "s per review (range)", "first review", "tokens/s written/read",
+    head = ["", "well-formed/min", "pass/min", "s per review (range)", "first review", "tokens/s written/read",
             "of ceiling", "peak memory"]  # fmt: skip
     return [head, *(_row(one) for one in ran)]
 
@@ -299,7 +302,9 @@ def _details(ran: Sequence[Ran], result: dict[str, Any]) -> list[str]:
             tries = one.figures.well_formed.tries
             lines.append(f"{one.contender.label}: {tries} tries; faults: {faults or 'none'}")
     words = {True: "met", False: "not met", None: "open"}
-    lines += [f"{found.wanted:g} times {found.peer}: {found.shown()}, {words[found.met]}" for found in ratios(ran)]
+    for found in zip(*(ratios(ran, level) for level in LEVELS), strict=True):
+        said = (f"{one.shown()} {what}, {words[one.met]}" for one, what in zip(found, LEVELS.values(), strict=True))
+        lines.append(f"{found[0].wanted:g} times {found[0].peer}: {'; '.join(said)}")
     share = next((one.figures.share for one in ran if one.figures and one.figures.share), None)
     if share is not None:
         lines.append(f"{WANTED_SHARE:.0%} of the ceiling: {share.median:.0%}, {words[share.median >= WANTED_SHARE]}")

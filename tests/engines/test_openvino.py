@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from panel.engines import convert, openvino
+from panel.decide import decide
+from panel.dossier import load_dossier
+from panel.engines import convert, open_engine, openvino
 from panel.engines.identity import OPENVINO_SETTINGS
+from panel.engines.local import LocalEngine
 from panel.engines.openvino import PagedForward
 from panel.engines.rows import Batch, Rows
 from panel.errors import SetupError
+from panel.personas import load_personas
+from panel.prompts import Prompts
+from panel.requests import ScoreRequest, Scores
+from panel.weigh import weigh
 from tests.engines import tiny_llama
+
+CASES = Path(__file__).parents[2] / "evals" / "cases"
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +108,33 @@ def test_a_model_without_a_cache_of_its_own_is_refused(tmp_path: Path) -> None:
     model = runtime.Model([ops.convert(ids, "f32")], [ids])
     with pytest.raises(SetupError, match="not those of a stateful decoder"):
         openvino._paged(model, tmp_path / "openvino_model.xml")
+
+
+class OneByOne:
+    """An engine that is asked for one thing at a time, and starts with an empty cache each time."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+        self.info = engine.info
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        return [self._alone(request) for request in requests]
+
+    def _alone(self, request: ScoreRequest) -> Scores:
+        self._engine._rows = None
+        return self._engine.score([request])[0]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("tool", ["smolagents-2", "mistral-3b"])
+def test_batched_and_one_by_one_decide_alike(tool: str) -> None:
+    engine = open_engine("openvino", "embedded")
+    assert isinstance(engine, LocalEngine)
+    dossier, prompts = load_dossier(CASES / tool), Prompts()
+    for persona in load_personas():
+        together, alone = (
+            decide(persona, dossier.evidence, weigh(asked, prompts, persona, dossier.evidence))  # type: ignore[arg-type]
+            for asked in (engine, OneByOne(engine))
+        )
+        assert together[0] == alone[0]
+        assert together[1] == pytest.approx(alone[1], abs=0.001)

@@ -455,13 +455,15 @@ def test_the_record_and_the_table(stand_ins: Path, capsys: pytest.CaptureFixture
     assert never["upper_95"] == pytest.approx((1 - math.sqrt(0.05)) * 2 / (4 / 60))
     assert by_name["outlines"]["reason"].endswith("pip install it")
     assert by_name["outlines"]["figures"] is None
-    ratios = {one["peer"]: one for one in record["ratios"]}
+    ratios = {one["peer"]: one for one in record["ratios"]["well_formed"]}
     assert ratios["(b) away"]["met"] is None
     assert ratios["(a) never"]["value"] == pytest.approx(240 / never["upper_95"])
     assert ratios["(a) never"]["more_than"] is True
     assert record["ceiling_reviews_per_minute"] == 60 * 8 / 1.5
     assert "(b) away: not installed: needs no_such_package" in said
     assert "0 (under 23)" in said
+    assert "50 times (a) never: more than 10.3 times by well-formed answers, not met; more than 10.3" in said
+    assert [len(found) for found in record["ratios"].values()] == [2, 2]
     assert (stand_ins / "lines" / "panel-openvino.jsonl").read_text().count("\n") == 11
     assert [path.name for path in stand_ins.iterdir() if path.name.startswith(".")] == []
 
@@ -495,7 +497,7 @@ def test_llama_cpp_without_a_gguf_is_listed(tmp_path: Path) -> None:
     named = peers(Material("m", tmp_path, {"F16": tmp_path / "a", "Q4_1": tmp_path / "b"}, (), tmp_path, tmp_path,
                            tmp_path, 1.0, 4, 2, 0))  # fmt: skip
     assert [one.name for one in named] == ["smolagents", "outlines", "llama-cpp-f16", "llama-cpp-q4_1"]
-    assert table([])[0][1] == "reviews/min"
+    assert table([])[0][1] == "well-formed/min"
 
 
 def test_an_installed_copy_says_that_it_needs_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
