@@ -21,7 +21,7 @@ CONTENT_FREE = ("N/A", "The tool has a name.", "This is a sentence about the too
 LABELS = (" good", " bad")
 #: Raise when this module, `panel.screen` or `panel.boasts` would now give other pulls: calibrations and kept pulls are
 #: for one version.
-WEIGHING = 2
+WEIGHING = 3
 
 
 class Renders(Protocol):
