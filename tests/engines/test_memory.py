@@ -95,8 +95,8 @@ def test_too_large(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10**8)
     check = by_name(doctor("embedded", "openvino"))["memory"]
     assert not check.ok
-    # 2 · 46,080 bytes · (18 · 228 + 2 · 448) cells
-    assert "keys and values 0.46, " in check.detail
+    # 46,080 bytes · 6,656 cells
+    assert "keys and values 0.31, " in check.detail
     assert "; 0.1 GB free" in check.detail
 
 
