@@ -50,8 +50,7 @@ class GenerateRequest:
     """One completion under a grammar.
 
     `key` names the request within its run, as `family/persona/tool/…`: together with `seed` it fixes the random
-    numbers, so that what a request draws does not depend on what it was batched with. Requests of one family look
-    alike, and an engine may keep what it computed for them apart from the others. `opening` is text that the
+    numbers, so that what a request draws does not depend on what it was batched with. `opening` is text that the
     completion starts with and that the model does not choose. `continues` says that a later request will start with
     this one's messages and its answer (an agent's next step), so that an engine may keep what it computed.
 

@@ -18,10 +18,7 @@ from tests.engines import tiny_llama
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("converted")
-    source = tiny_llama.build_gguf(tmp_path_factory.mktemp("source") / "tiny.gguf")
-    convert.convert_gguf(source, folder, lambda message: None)
-    return folder
+    return tiny_llama.converted(tmp_path_factory)
 
 
 def test_every_file_is_there_and_nothing_else(converted: Path) -> None:

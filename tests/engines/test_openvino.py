@@ -11,7 +11,7 @@ import pytest
 
 from panel.decide import decide
 from panel.dossier import load_dossier
-from panel.engines import convert, open_engine, openvino
+from panel.engines import open_engine, openvino
 from panel.engines.identity import OPENVINO_SETTINGS
 from panel.engines.local import LocalEngine
 from panel.engines.openvino import PagedForward
@@ -28,10 +28,7 @@ CASES = Path(__file__).parents[2] / "evals" / "cases"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("converted")
-    source = tiny_llama.build_gguf(tmp_path_factory.mktemp("source") / "tiny.gguf")
-    convert.convert_gguf(source, folder, lambda message: None)
-    return folder
+    return tiny_llama.converted(tmp_path_factory)
 
 
 @pytest.fixture

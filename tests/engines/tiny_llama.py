@@ -9,7 +9,10 @@ from typing import Any
 
 import gguf
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from panel.engines import convert
 
 WIDTH, FEED_FORWARD, HEADS, KV_HEADS, HEAD_DIM, BLOCKS = 64, 96, 4, 2, 16, 2
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -77,6 +80,13 @@ def build_gguf(path: Path, *, architecture: str = "llama") -> Path:
 
 
 Factors = dict[str, tuple[NDArray[Any], NDArray[Any]]]
+
+
+def converted(factory: pytest.TempPathFactory) -> Path:
+    """The folder that the GGUF file is converted to."""
+    folder = factory.mktemp("converted")
+    convert.convert_gguf(build_gguf(factory.mktemp("source") / "tiny.gguf"), folder, lambda message: None)
+    return folder
 
 
 def random_factors(*names: str, rank: int = 2) -> Factors:
